@@ -1,0 +1,45 @@
+# Two commands do all set-up on a fresh machine: `make serve` and `make test`.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+TORCH ?= torch==2.13.0
+RECIPE ?= all
+BIN := .venv/bin
+# An NVIDIA driver decides which engine is installed; never both.
+ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+
+.PHONY: serve test install train bench clean
+.DEFAULT_GOAL := serve
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ENGINE)]'
+	touch $@
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/.serve
+
+serve: .venv/.serve
+	FIVEFOLD_HOST=$(HOST) FIVEFOLD_PORT=$(PORT) $(BIN)/python -m service
+
+install: .venv/.dev
+
+test: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+train: .venv/.dev
+	$(BIN)/python -m training $(RECIPE)
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv runs data build dist .coverage .mypy_cache .ruff_cache .pytest_cache

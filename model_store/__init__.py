@@ -1,0 +1,1 @@
+"""The treaty: the only thing that training and service both know."""
