@@ -1,0 +1,1 @@
+"""Offline: fetch data, train, measure, export, publish. PyTorch lives here."""

@@ -1,0 +1,131 @@
+"""Exports networks to ONNX or TorchScript graphs, checked before they exist for anyone else."""
+
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+import torch
+from onnx.helper import tensor_dtype_to_np_dtype
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_store.golden import Golden
+from model_store.manifest import GraphSpec, TensorSpec
+from model_store.store import file_spec
+from training.checks import ExportRefused, check, runner
+
+OPSET = 21  # the first with the real GroupNormalization
+VECTOR = 16  # elements: a whole number of the widest vector registers
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The bytes of a graph and its specification."""
+
+    data: bytes
+    spec: GraphSpec
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """What becomes a graph: `module` takes the example's inputs, in its order, and returns tensors named `outputs`.
+
+    `example(n)` gives the inputs of n rows, all with a leading batch dimension. `atol` is the largest absolute
+    deviation from torch that is accepted, and the tolerance of the golden file. With exactness "bitwise" a row has
+    the same bits in every batch, with "bucketed" in every batch of the same size.
+    """
+
+    name: str
+    module: nn.Module
+    example: Callable[[int], dict[str, Tensor]]
+    outputs: tuple[str, ...]
+    atol: float
+    exactness: Literal["bitwise", "bucketed"] = "bitwise"
+
+    def onnx(self) -> Exported:
+        """The ONNX graph. Raises ExportRefused where it is not what its specification declares."""
+        program = torch.onnx.export(
+            self.module.eval(),
+            kwargs=(inputs := self.example(5)),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(self.outputs),
+            dynamic_shapes={name: {0: torch.export.Dim("batch", min=1, max=1 << 16)} for name in inputs},
+            verbose=False,
+        )
+        if program is None:
+            raise ExportRefused(f"{self.name}: torch.onnx.export gave no program")
+        data = program.model_proto.SerializeToString()
+        graph = onnx.load_from_string(data).graph
+        return self._checked(data, "onnx", tuple(map(_onnx_spec, graph.input)), tuple(map(_onnx_spec, graph.output)))
+
+    def torchscript(self) -> Exported:
+        """The traced TorchScript graph, under the same contract and the same checks."""
+        inputs = self.example(5)
+        with warnings.catch_warnings(), torch.no_grad():
+            # torch.jit is deprecated, and TorchScript still one of the two formats that are served.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            traced = torch.jit.trace(self.module.eval(), tuple(inputs.values()))  # type: ignore[no-untyped-call]
+            torch.jit.save(traced, buffer := io.BytesIO())
+        results = named_outputs(self.outputs, self.module(*inputs.values()))
+        specs = [tuple(_torch_spec(*item) for item in tensors.items()) for tensors in (inputs, results)]
+        return self._checked(buffer.getvalue(), "torchscript", *specs)
+
+    def _checked(
+        self,
+        data: bytes,
+        kind: Literal["onnx", "torchscript"],
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+    ) -> Exported:
+        spec = GraphSpec(
+            file=f"{self.name}.{'onnx' if kind == 'onnx' else 'pt'}",
+            format=kind,
+            inputs=inputs,
+            outputs=outputs,
+            exactness=self.exactness,
+            golden_atol=self.atol,
+            **file_spec(data).model_dump(),
+        )
+        check(data, spec, self.module, self.example)
+        return Exported(data, spec)
+
+
+def record(exported: Exported, inputs: Mapping[str, Tensor]) -> Golden:
+    """What the exported graph answers to `inputs`, for the golden file."""
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    return Golden(arrays, runner(exported.data, exported.spec)(arrays))
+
+
+def row_stable(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply an element-wise function to x [batch, ...] so that a row's bits do not depend on the batch.
+
+    ONNX Runtime's CPU kernels of Log, LogSigmoid, Sin, Cos, Softplus, Atan and Mish treat the last elements of a
+    tensor with other instructions than those before. Rows padded to a multiple of 16 elements have no such tail.
+    """
+    flat = x.reshape(x.shape[0], -1)
+    width = flat.shape[1]
+    padded = functional.pad(flat, (0, -width % VECTOR), value=1.0)  # 1 is in the domain of all of them
+    return function(padded)[:, :width].reshape(x.shape)
+
+
+def named_outputs(names: tuple[str, ...], results: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The outputs of a module by name, whether it returns one tensor or several."""
+    return dict(zip(names, (results,) if isinstance(results, Tensor) else results, strict=True))
+
+
+def _onnx_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(size.dim_param or size.dim_value for size in tensor.shape.dim)
+    dtype = tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec.model_validate({"name": value.name, "dtype": dtype, "shape": shape})
+
+
+def _torch_spec(name: str, tensor: Tensor) -> TensorSpec:
+    dtype, shape = tensor.numpy(force=True).dtype.name, ("batch", *tensor.shape[1:])
+    return TensorSpec.model_validate({"name": name, "dtype": dtype, "shape": shape})
