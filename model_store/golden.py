@@ -35,7 +35,7 @@ def pack(goldens: Mapping[str, Golden]) -> bytes:
         for name, array in values.items()
     }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 

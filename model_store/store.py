@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -178,4 +177,4 @@ def file_spec(data: bytes) -> FileSpec:
 def _write_atomically(path: Path, data: bytes) -> None:
     draft = path.with_suffix(".draft")
     draft.write_bytes(data)
-    os.replace(draft, path)
+    draft.replace(path)

@@ -1,0 +1,123 @@
+"""Normalizing flow: exact log-likelihood, encode, decode, sample."""
+
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+
+from fivefold.images import Image
+from fivefold.operation import (
+    CSV_TYPE,
+    JSON_TYPE,
+    NPY_TYPE,
+    PNG_TYPE,
+    Answer,
+    AnyOperation,
+    Chunk,
+    InputRequest,
+    Item,
+    Operation,
+    SamplingRequest,
+    SeededRequest,
+)
+
+_INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
+_SHUTTLE_ROW = [50.0, 21.0, 77.0, 0.0, 28.0, 0.0, 27.0, 48.0, 22.0]
+
+
+class FlowLogLikelihoodRequest(InputRequest):
+    """`seed` draws the dequantisation noise (default 0). `include_terms` adds one term per dimension or pixel."""
+
+    include_terms: bool = Field(False, description="add the per-dimension terms, which sum to log_prob_nats")
+
+
+class FlowLogLikelihood(Item):
+    """log p(x) = log p(z) + sum of log-determinants, of one integer cell of the data (8-bit levels for images).
+
+    `round_trip_error` is max |f^-1(f(x)) - x| in the units of the data ([0, 1] for images): the receipt of bijectivity.
+    """
+
+    log_prob_nats: float
+    bits_per_dim: float
+    base_log_prob_nats: float
+    log_dets_nats: dict[str, float]
+    round_trip_error: float
+    terms_nats: list[float] | None = None
+
+
+class FlowEncodeRequest(InputRequest):
+    """`seed` draws the dequantisation noise (default 0)."""
+
+
+class FlowEncoding(Item):
+    """z = f(x), the exact posterior, flattened."""
+
+    latents: list[float]
+
+
+class FlowDecodeRequest(SeededRequest):
+    """Latents, flattened; JSON, or an array [n, ...] as application/x-npy. Nothing is drawn: seeds are only echoed."""
+
+    latents: list[list[FiniteFloat]] = Field(min_length=1)
+
+
+class FlowSampleRequest(SamplingRequest):
+    """z ~ N(0, temperature^2), x = f^-1(z)."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+
+
+class FlowSample(Item):
+    """`row` for a table (its columns), `image` for an image model."""
+
+    row: list[float] | None = None
+    image: Image | None = None
+
+
+LOG_LIKELIHOOD: Operation[FlowLogLikelihoodRequest, Answer[FlowLogLikelihood], Chunk] = Operation(
+    family="flow",
+    name="log-likelihood",
+    summary="Exact log-likelihood in nats and bits per dimension, with its parts",
+    request=FlowLogLikelihoodRequest,
+    answer=Answer[FlowLogLikelihood],
+    chunk=None,
+    example={"model": "flow-shuttle", "rows": [_SHUTTLE_ROW]},
+    main=("log_prob_nats",),
+    bodies=_INPUT_BODIES,
+    answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE),
+)
+ENCODE: Operation[FlowEncodeRequest, Answer[FlowEncoding], Chunk] = Operation(
+    family="flow",
+    name="encode",
+    summary="Latents of data: the exact posterior z = f(x)",
+    request=FlowEncodeRequest,
+    answer=Answer[FlowEncoding],
+    chunk=None,
+    example={"model": "flow-shuttle", "rows": [_SHUTTLE_ROW]},
+    main=("latents",),
+    bodies=_INPUT_BODIES,
+    answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE),
+)
+DECODE: Operation[FlowDecodeRequest, Answer[FlowSample], Chunk] = Operation(
+    family="flow",
+    name="decode",
+    summary="Data from latents: x = f^-1(z)",
+    request=FlowDecodeRequest,
+    answer=Answer[FlowSample],
+    chunk=None,
+    example={"model": "flow-shuttle", "latents": [[0.0] * 9]},
+    main=("image", "row"),
+    bodies={NPY_TYPE: "latents", CSV_TYPE: "latents"},
+    answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE),
+)
+SAMPLE: Operation[FlowSampleRequest, Answer[FlowSample], Chunk] = Operation(
+    family="flow",
+    name="sample",
+    summary="Draw data from the model",
+    request=FlowSampleRequest,
+    answer=Answer[FlowSample],
+    chunk=None,
+    example={"model": "flow-fashion", "n": 2, "seed": 7, "temperature": 0.8},
+    main=("image", "row"),
+    answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE),
+)
+OPERATIONS: tuple[AnyOperation, ...] = (LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE)

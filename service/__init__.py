@@ -1,0 +1,1 @@
+"""Everything that runs online; no training code."""

@@ -1,0 +1,1 @@
+"""`python -m service`: reads Settings, wires the rooms together; the composition root."""

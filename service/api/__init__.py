@@ -1,0 +1,1 @@
+"""The HTTP process: no device, no graph."""

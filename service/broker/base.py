@@ -1,0 +1,180 @@
+"""Producer, Consumer and Admin: the three faces of the queue."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from model_store.store import ModelRef
+from service.jobs import Event, Failure, Job, Lease
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`existing` is True where the idempotency key named a job that was there already."""
+
+    job_id: str
+    existing: bool
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as its tenant sees it. "failed" means that no row succeeded."""
+
+    id: str
+    state: State
+    rows: int
+    rows_finished: int
+    position: int | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Depth:
+    """A model's queue: jobs waiting and running, and what they need of the device by the measured cost curves."""
+
+    waiting_jobs: int
+    running_jobs: int
+    predicted_seconds: float
+
+
+@dataclass(frozen=True)
+class CostCurve:
+    """Seconds of one evaluation of n rows: base_seconds + n * seconds_per_row, as measured at load."""
+
+    base_seconds: float
+    seconds_per_row: float
+
+    def seconds(self, rows: float) -> float:
+        return self.base_seconds + rows * self.seconds_per_row
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that a worker has loaded, with the cost of each of its session kinds."""
+
+    ref: ModelRef
+    costs: Mapping[str, CostCurve]
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """A worker's heartbeat. Answers are exact among workers of equal `scope` (runtime, device, instruction set)."""
+
+    id: str
+    device: str
+    scope: str
+    models: tuple[ServedModel, ...]
+    rows_run: int = 0
+    beat_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class ControlMessage:
+    """What an operator asks of the workers."""
+
+    action: Literal["load", "unload", "drain"]
+    model: ModelRef | None = None
+
+
+@dataclass(frozen=True)
+class DeadJob:
+    """A job that was given up after its attempts."""
+
+    job: Job
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The queue's bounds. A refused job is told when to come back, from the depth and the measured drain rate."""
+
+    max_queue_seconds: float = 60.0
+    max_queued_jobs: int = 4096
+    lease_seconds: float = 30.0
+    max_attempts: int = 3
+    result_ttl_seconds: float = 300.0
+    class_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}
+    )
+
+
+class Producer(Protocol):
+    """What the API does. Jobs of other tenants are unknown jobs."""
+
+    async def submit(self, job: Job) -> Accepted:
+        """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict."""
+        ...
+
+    def events(self, job_id: str, after: str | None = None) -> AsyncIterator[Event]:
+        """Every event after the one with id `after`, until each row is done or failed. Raises NotFound."""
+        ...
+
+    async def status(self, job_id: str, tenant: str) -> JobStatus:
+        """Raises NotFound."""
+        ...
+
+    async def jobs(self, tenant: str, cursor: str | None = None) -> tuple[Sequence[JobStatus], str | None]:
+        """A page of the tenant's jobs, newest first, and the cursor of the next page."""
+        ...
+
+    async def cancel(self, job_id: str, tenant: str) -> bool:
+        """True where the job was alive; its rows leave the device at the next step. Raises NotFound."""
+        ...
+
+    async def depth(self, model: str) -> Depth: ...
+
+
+class Consumer(Protocol):
+    """What a worker does. Every change is fenced by the lease's token."""
+
+    async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
+        """Jobs of these models in fair order, of at most `budget` predicted seconds in all, but one at least.
+
+        Waits up to `wait` seconds for the first. A job whose lease ran out is redelivered alone.
+        """
+        ...
+
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Renew; returns the leases that are lost (cancelled, or another worker's by now)."""
+        ...
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Hand back unfinished jobs; this attempt does not count."""
+        ...
+
+    async def emit(self, lease: Lease, events: Sequence[Event]) -> bool:
+        """Publish events; with the last row's end the job is acknowledged. False where the lease is lost."""
+        ...
+
+    def cancelled(self) -> AsyncIterator[str]:
+        """Ids of jobs as they are cancelled."""
+        ...
+
+    async def heartbeat(self, status: WorkerStatus) -> None: ...
+
+    def control(self) -> AsyncIterator[ControlMessage]:
+        """Control messages as they are sent."""
+        ...
+
+
+class Admin(Protocol):
+    """What an operator does."""
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        """Every worker's last heartbeat; `beat_at` is in seconds since the epoch."""
+        ...
+
+    async def dead(self) -> Sequence[DeadJob]: ...
+
+    async def replay(self, job_id: str) -> None:
+        """Queue a dead job again. Raises NotFound."""
+        ...
+
+    async def send(self, message: ControlMessage) -> None: ...
+
+
+class Broker(Producer, Consumer, Admin, Protocol):
+    """All three faces of one queue."""

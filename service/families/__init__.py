@@ -1,0 +1,1 @@
+"""One folder per family: a small pipeline per operation, one session per kind."""

@@ -1,0 +1,50 @@
+"""Image bytes <-> arrays: limits from the header first, then decode."""
+
+import io
+import warnings
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from numpy.typing import NDArray
+
+from fivefold.errors import InvalidInput
+from service.arrays import Array
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+CHANNELS = {"L": 1, "RGB": 3}
+
+
+def decode(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """float32 [C, H, W] in [0, 1] of exactly `shape`; what the header says is checked first. Raises InvalidInput."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_header(image, shape)
+            pixels = np.asarray(PIL.ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise InvalidInput(f"not a readable {', '.join(FORMATS)} image: {error}") from error
+    return np.moveaxis(np.atleast_3d(pixels), -1, 0).astype(np.float32) / np.float32(255)
+
+
+def _check_header(image: PIL.Image.Image, shape: tuple[int, int, int]) -> None:
+    channels, height, width = shape
+    if image.size != (width, height):
+        given = f"{image.width} x {image.height} pixels given"
+        raise InvalidInput(f"{given}, {width} x {height} expected: resize or crop the image")
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise InvalidInput(f"{frames} frames given, 1 expected: send a still image")
+    if CHANNELS.get(image.mode) != channels:
+        wanted = "8-bit grey (L)" if channels == 1 else "8-bit RGB"
+        given = f"{len(image.getbands())} channels of mode {image.mode} given"
+        raise InvalidInput(f"{given}, {channels} expected: convert the image to {wanted}, without alpha")
+
+
+def encode_png(pixels: Array) -> bytes:
+    """PNG of float [C, H, W] in [0, 1], rounded to 8 bits."""
+    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    picture = levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Loads graphs into inference engines; the only room that imports them."""

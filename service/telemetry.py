@@ -1,0 +1,48 @@
+"""Metrics and structured logs: one place that names them."""
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Every metric of the service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "fivefold_requests", "Answers by route and status", ["route", "status"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "fivefold_request_seconds", "Arrival to answer", ["route"], buckets=LATENCY_SECONDS, registry=self.registry
+        )
+        self.queued_jobs = Gauge("fivefold_queued_jobs", "Jobs waiting", ["model"], registry=self.registry)
+        self.rows = Counter("fivefold_rows", "Rows by how they ended", ["model", "end"], registry=self.registry)
+        self.steps = Counter("fivefold_steps", "Steps run", ["model", "session_kind"], registry=self.registry)
+        self.step_seconds = Histogram(
+            "fivefold_step_seconds", "Device time of a step", ["model"], buckets=LATENCY_SECONDS, registry=self.registry
+        )
+        self.step_rows = Histogram(
+            "fivefold_step_rows", "Rows in a step", ["model"], buckets=BATCH_ROWS, registry=self.registry
+        )
+
+
+def configure_logging(level: str) -> None:
+    """One JSON object per line on standard error. Prompts, images, rows and keys are never logged."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

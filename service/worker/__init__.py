@@ -1,0 +1,1 @@
+"""The device process: no HTTP but a metrics and probe port."""
