@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import Field, dataclass
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -19,6 +19,10 @@ from training.data import Data
 from training.publish import Artefacts
 
 CHECKPOINT = "checkpoint.pt"
+
+
+class OtherRun(Exception):
+    """The run's folder holds a checkpoint of another configuration."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,16 @@ class _State:
     def save(self, path: Path) -> None:
         draft = path.with_suffix(".draft")
         modules = {name: getattr(self, name).state_dict() for name in ("network", "ema", "optimizer")}
-        torch.save({**modules, "step": self.step, "seconds": self.seconds}, draft)
+        torch.save({**modules, "config": asdict(self.config), "step": self.step, "seconds": self.seconds}, draft)
         draft.replace(path)
 
     def resume(self, path: Path) -> None:
         if path.exists():
             saved = torch.load(path, weights_only=True)
+            if saved["config"] != asdict(self.config):
+                raise OtherRun(
+                    f"{path} is of {saved['config']}, not of {asdict(self.config)}: delete it or give --runs"
+                )
             for name in ("network", "ema", "optimizer"):
                 getattr(self, name).load_state_dict(saved[name])
             self.step, self.seconds = saved["step"], saved["seconds"]

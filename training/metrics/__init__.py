@@ -1,0 +1,1 @@
+"""The frozen Fashion-MNIST classifier whose features FD-fmnist is measured in."""
