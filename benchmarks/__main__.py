@@ -1,0 +1,122 @@
+"""`python -m benchmarks`: each family's main operation through HTTP, against its raw graph in the same run."""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.load import Figures, closed_loop
+from benchmarks.server import Server, running
+from model_store.golden import unpack
+from model_store.store import Store
+
+SHUTTLE = [50.0, 21.0, 77.0, 0.0, 28.0, 0.0, 27.0, 48.0, 22.0]
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation; a request of it costs `evaluations` of each of `graphs`."""
+
+    title: str
+    path: str
+    body: dict[str, Any]
+    model: str
+    graphs: tuple[str, ...]
+    evaluations: int = 1
+
+
+CASES = (
+    Case(
+        "flow-shuttle log-likelihood",
+        "/v1/flow/log-likelihood",
+        {"model": "flow-shuttle", "rows": [SHUTTLE]},
+        "flow-shuttle",
+        ("forward", "inverse"),
+    ),
+    Case("flow-fashion sample", "/v1/flow/sample", {"model": "flow-fashion", "seed": 1}, "flow-fashion", ("inverse",)),
+    Case(
+        f"diffusion-fashion sample, {STEPS} steps",
+        "/v1/diffusion/sample",
+        {"model": "diffusion-fashion", "seed": 1, "steps": STEPS, "solver": "ddim"},
+        "diffusion-fashion",
+        ("denoise",),
+        STEPS,
+    ),
+)
+
+
+def raw_requests_per_s(case: Case, threads: int, seconds: float) -> float:
+    """What the graphs alone reach at their best batch of 1, 8 and 32, in requests of this case."""
+    model = Store().resolve(case.model)
+    runs = [_runner(model.graph(name), unpack(model, name).inputs, threads) for name in case.graphs]
+    best = max(size / sum(_seconds_per_call(run(size), seconds) for run in runs) for size in (1, 8, 32))
+    return best / case.evaluations
+
+
+def _runner(data: bytes, inputs: Any, threads: int) -> Callable[[int], Callable[[], Any]]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def batch_of(size: int) -> Callable[[], Any]:
+        batch = {name: np.repeat(array[:1], size, 0) for name, array in inputs.items()}
+        return lambda: session.run(None, batch)
+
+    return batch_of
+
+
+def _seconds_per_call(run: Callable[[], Any], seconds: float) -> float:
+    run()
+    times = []
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def measure(server: Server, case: Case, concurrency: int, seconds: float) -> Figures:
+    body = json.dumps(case.body).encode()
+    return asyncio.run(closed_loop(server.url + case.path, body, concurrency, seconds))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="per cell")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per cell; the spread is printed")
+    parser.add_argument("--threads", type=int, default=1, help="engine threads, of the service and of the raw graph")
+    arguments = parser.parse_args()
+    with running(intra_op_threads=str(arguments.threads)) as server:
+        print(f"start to ready {server.seconds_to_ready:.1f} s, resident {server.resident_mb():.0f} MB\n")
+        print("| operation | clients | requests/s (spread) | p50 ms | p99 ms | of the raw graph's best |")
+        print("|---|---|---|---|---|---|")
+        for case in CASES:
+            raw = raw_requests_per_s(case, arguments.threads, arguments.seconds / 3)
+            for concurrency in (1, 8, 32, 64):
+                runs = [measure(server, case, concurrency, arguments.seconds) for _ in range(arguments.repeats)]
+                print(_line(case, concurrency, runs, raw), flush=True)
+        print(f"\nresident after the load {server.resident_mb():.0f} MB")
+    return 0
+
+
+def _line(case: Case, concurrency: int, runs: list[Figures], raw: float) -> str:
+    rates = sorted(run.requests_per_s for run in runs)
+    middle = sorted(runs, key=lambda run: run.requests_per_s)[len(runs) // 2]
+    spread = f"{rates[0]:.0f}-{rates[-1]:.0f}"
+    cells = (f"{middle.requests_per_s:.0f} ({spread})", f"{middle.p50_ms:.1f}", f"{middle.p99_ms:.1f}")
+    return f"| {case.title} | {concurrency} | {' | '.join(cells)} | {middle.requests_per_s / raw:.0%} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
