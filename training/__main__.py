@@ -10,13 +10,14 @@ from rich.table import Table
 
 from model_store.store import DEFAULT_ROOT, Model, Store, StoreError
 from training.checks import ExportRefused
+from training.diffusion.recipe import DiffusionRecipe
 from training.evaluate import CLASSIFIER, CLASSIFIER_ROOT
 from training.fetch import DataError
 from training.loop import OtherRun, Recipe, train
 from training.metrics.recipe import ClassifierRecipe
 from training.publish import SAMPLES, Run, publish
 
-RECIPES: tuple[Recipe, ...] = (ClassifierRecipe(),)
+RECIPES: tuple[Recipe, ...] = (ClassifierRecipe(), DiffusionRecipe())
 
 
 def run(recipe: Recipe, arguments: argparse.Namespace) -> Model:

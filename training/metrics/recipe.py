@@ -18,7 +18,6 @@ from training.loop import LoopConfig
 from training.metrics.model import Classifier
 from training.publish import Artefacts, Description, image_grid
 
-
 CONFIG = LoopConfig(steps=4000, batch_size=128, learning_rate=2e-3, checkpoint_every=500)
 
 
