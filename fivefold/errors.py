@@ -35,11 +35,14 @@ class Invalid(BaseModel):
 
 
 class FivefoldError(Exception):
-    """Base of all. `message` states what was given, what is possible, and the way out."""
+    """Base of all. `message` states what was given, what is possible, and the way out.
+
+    `retryable` says whether the same request may succeed later: the class knows, a service may know better.
+    """
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -48,12 +51,15 @@ class FivefoldError(Exception):
         invalid: Sequence[Invalid] = (),
         retry_after_s: float | None = None,
         request_id: str | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.invalid = tuple(invalid)
         self.retry_after_s = retry_after_s
         self.request_id = request_id
+        if retryable is not None:
+            self.retryable = retryable
 
 
 class InvalidInput(FivefoldError):

@@ -1,0 +1,128 @@
+"""Client and AsyncClient: call(operation, request), stream, and one named method per operation."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from fivefold.errors import NotReady, TransportError
+from fivefold.methods import Methods
+from fivefold.operation import (
+    EVENT_STREAM_TYPE,
+    JSON_TYPE,
+    AnswerT,
+    AnyOperation,
+    ChunkT,
+    Operation,
+    Request,
+    RequestT,
+)
+from fivefold.parsing import parsed
+from fivefold.streaming import AnswerReader, AsyncStream, Stream
+from fivefold.transport import AsyncTransport, Call, Reply, SyncTransport, Timeouts
+
+BASE_URL = "http://127.0.0.1:8000"
+
+
+class _Calls:
+    """What the two clients share: how a request becomes a call. `timeout` alone is the total in seconds."""
+
+    def __init__(self, base_url: str, timeout: Timeouts | float, max_retries: int) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url {base_url!r} has no scheme: write it as {BASE_URL}")
+        self._max_retries = max_retries
+        self._timeouts = timeout if isinstance(timeout, Timeouts) else Timeouts(read_s=timeout, total_s=timeout)
+
+    def _post(self, operation: AnyOperation, request: Request, accept: str = JSON_TYPE) -> Call:
+        body = request.model_dump_json(by_alias=True, exclude_unset=True).encode()
+        return Call("POST", operation.path, accept, body, self._max_retries)
+
+
+class Client(Methods, _Calls):
+    """Blocks until the answer is there. Every method raises a class of `fivefold.errors`."""
+
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        *,
+        timeout: Timeouts | float = 600.0,
+        max_retries: int = 2,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(base_url, timeout, max_retries)
+        self._transport = SyncTransport(base_url, self._timeouts, sleep)
+
+    def call(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT) -> AnswerT:
+        """The answer of any operation: what a named method does, for a family that has none."""
+        call = self._post(operation, request)
+        return parsed(operation.answer, self._transport.send(call).content, call.id)
+
+    def stream(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT) -> Stream[AnswerT, ChunkT]:
+        """The steps of an answer as they happen, and then the answer."""
+        call = self._post(operation, request, EVENT_STREAM_TYPE)
+        return Stream(self._transport.stream(call), AnswerReader(operation, call.id))
+
+    def raw(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT, accept: str) -> Reply:
+        """The bytes in one of `operation.answers`, such as an exact array; what is known of them is in the headers."""
+        return self._transport.send(self._post(operation, request, accept))
+
+    def ready(self) -> bool:
+        """Whether every required model is served now; False too where nobody answers. Asks once."""
+        try:
+            self._transport.send(Call("GET", "/healthz/ready", max_retries=0))
+        except (NotReady, TransportError):
+            return False
+        return True
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(Methods, _Calls):
+    """The same, awaited."""
+
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        *,
+        timeout: Timeouts | float = 600.0,
+        max_retries: int = 2,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(base_url, timeout, max_retries)
+        self._transport = AsyncTransport(base_url, self._timeouts, sleep)
+
+    async def call(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT) -> AnswerT:
+        call = self._post(operation, request)
+        return parsed(operation.answer, (await self._transport.send(call)).content, call.id)
+
+    def stream(
+        self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT
+    ) -> AsyncStream[AnswerT, ChunkT]:
+        call = self._post(operation, request, EVENT_STREAM_TYPE)
+        return AsyncStream(self._transport.stream(call), AnswerReader(operation, call.id))
+
+    async def raw(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT, accept: str) -> Reply:
+        return await self._transport.send(self._post(operation, request, accept))
+
+    async def ready(self) -> bool:
+        try:
+            await self._transport.send(Call("GET", "/healthz/ready", max_retries=0))
+        except (NotReady, TransportError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

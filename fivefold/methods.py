@@ -1,0 +1,63 @@
+"""The named methods of both clients: one line per operation, typed by its request."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
+
+from fivefold import diffusion, flow
+from fivefold.operation import AnswerT, ChunkT, Operation, Request
+from fivefold.parsing import built
+from fivefold.streaming import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    from fivefold.client import AsyncClient, Client
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+StreamT = TypeVar("StreamT")
+
+
+class BoundMethod(Generic[P, ResultT, StreamT]):
+    """`client.flow_sample(n=2)` is the answer, `client.flow_sample.stream(n=2)` the stream, of one operation."""
+
+    def __init__(self, client: Any, operation: Operation[Any, Any, Any]) -> None:
+        self._client = client
+        self._operation = operation
+        self.__doc__ = operation.summary
+
+    def __call__(self, *_: P.args, **fields: P.kwargs) -> ResultT:
+        result: ResultT = self._client.call(self._operation, built(self._operation.request, fields))
+        return result
+
+    def stream(self, *_: P.args, **fields: P.kwargs) -> StreamT:
+        result: StreamT = self._client.stream(self._operation, built(self._operation.request, fields))
+        return result
+
+
+class Method(Generic[P, AnswerT, ChunkT]):
+    """Declares a named method: `request`, the operation's own, is named again because it carries the arguments."""
+
+    def __init__(self, operation: Operation[Any, AnswerT, ChunkT], request: Callable[P, Request]) -> None:
+        self.operation = operation
+        self.request = request
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, client: "Client", owner: type) -> BoundMethod[P, AnswerT, Stream[AnswerT, ChunkT]]: ...
+    @overload
+    def __get__(
+        self, client: "AsyncClient", owner: type
+    ) -> BoundMethod[P, Awaitable[AnswerT], AsyncStream[AnswerT, ChunkT]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        return self if client is None else BoundMethod(client, self.operation)
+
+
+class Methods:
+    """Declared once: the synchronous and the asynchronous client are equal by construction."""
+
+    flow_log_likelihood = Method(flow.LOG_LIKELIHOOD, flow.FlowLogLikelihoodRequest)
+    flow_encode = Method(flow.ENCODE, flow.FlowEncodeRequest)
+    flow_decode = Method(flow.DECODE, flow.FlowDecodeRequest)
+    flow_sample = Method(flow.SAMPLE, flow.FlowSampleRequest)
+    diffusion_sample = Method(diffusion.SAMPLE, diffusion.DiffusionSampleRequest)
+    diffusion_enhance = Method(diffusion.ENHANCE, diffusion.DiffusionEnhanceRequest)

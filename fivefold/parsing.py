@@ -1,0 +1,29 @@
+"""Checked values at both ends of a call: fields -> request, body -> answer."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fivefold.errors import Invalid, InvalidInput, TransportError
+from fivefold.operation import RequestT
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def built(request: type[RequestT], fields: dict[str, object]) -> RequestT:
+    """A request from named fields. Raises InvalidInput, as the service would, before anything is sent."""
+    try:
+        return request.model_validate(fields)
+    except ValidationError as error:
+        places = [(".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors()]
+        invalid = [Invalid(place=place, message=f"{message}; given: {given!r:.80}") for place, message, given in places]
+        raise InvalidInput("; ".join(f"{one.place}: {one.message}" for one in invalid[:10]), invalid=invalid) from error
+
+
+def parsed(model: type[ModelT], content: bytes | str, request_id: str) -> ModelT:
+    """A body as its type; fields that a newer service adds are ignored. Raises TransportError for anything else."""
+    try:
+        return model.model_validate_json(content, extra="ignore")
+    except ValidationError as error:
+        message = f"the answer is no {model.__name__}: {error.error_count()} mistakes, the first: {error.errors()[0]}"
+        raise TransportError(message, request_id=request_id) from error
