@@ -6,10 +6,12 @@ from typing import Any, Protocol, TypeVar
 
 from fivefold.errors import Invalid, InvalidInput
 from fivefold.operation import AnyOperation, SamplingRequest, SeededRequest
+from model_store.manifest import Params
 from model_store.store import Model
 from service.jobs import Event, Row
 
 AskedT_contra = TypeVar("AskedT_contra", bound=SeededRequest, contravariant=True)
+ParamsT = TypeVar("ParamsT", bound=Params)
 Fields = dict[str, Any]
 MAX_REPORTED = 10
 
@@ -46,6 +48,15 @@ class Pipeline(Protocol[AskedT_contra]):
     def chunk(self, request: AskedT_contra, event: Event, state: Fields, model: Model) -> Fields | None:
         """The fields of a streamed step, or None. `state` is this stream's own and starts empty."""
         return None
+
+
+def params_of(model: Model, expected: type[ParamsT]) -> ParamsT:
+    """The model's parameters. Raises InvalidInput where the model is of another family."""
+    params = model.manifest.params
+    if not isinstance(params, expected):
+        wanted = expected.model_fields["family"].default
+        raise InvalidInput(f"{model.ref} is a {params.family} model, this operation needs one of family {wanted}")
+    return params
 
 
 def seeds_of(request: SeededRequest, count: int) -> list[int]:

@@ -1,21 +1,8 @@
-"""The families: their pipelines and how their sessions are opened."""
+"""The families that are served."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from service.families import diffusion, flow
+from service.families.family import Family
 
-from model_store.store import Model
-from service.families.pipeline import Pipeline
-from service.families.session import Session
-from service.graph import Graph
+__all__ = ["FAMILIES", "Family"]
 
-OpenSessions = Callable[[Model, Mapping[str, Graph]], Mapping[str, Session]]
-
-
-@dataclass(frozen=True)
-class Family:
-    """One family: a pipeline per operation, and a session per kind for a loaded model."""
-
-    name: str
-    pipelines: tuple[Pipeline[Any], ...]
-    open_sessions: OpenSessions
+FAMILIES: tuple[Family, ...] = (flow.FAMILY, diffusion.FAMILY)
