@@ -57,7 +57,7 @@ def pictures() -> Tensor:
 @pytest.fixture
 def image(pictures: Tensor) -> Chain:
     torch.manual_seed(4)
-    return awake(image_flow(1, ImageShape(steps=(2, 2), hidden=(4, 6))), pictures)
+    return awake(image_flow(1, 8, ImageShape(steps=(2, 2), hidden=(4, 6))), pictures)
 
 
 @pytest.mark.parametrize(("flow", "batch"), [("table", "rows"), ("image", "pictures")])
@@ -158,7 +158,9 @@ def _zuko_coupling(layer: SplineCoupling) -> Transform:
 def _zuko_mixing(layer: Mixing) -> Transform:
     lower = torch.tril(layer.lower, -1) + torch.eye(COLUMNS)
     diagonal = layer.sign * layer.log_diagonal.exp()
-    packed = lower * diagonal + torch.triu(layer.upper, 1) / diagonal[:, None]  # zuko's upper factor has the unit diagonal
+    packed = (
+        lower * diagonal + torch.triu(layer.upper, 1) / diagonal[:, None]
+    )  # zuko's upper factor has the unit diagonal
     order = zuko.transforms.PermutationTransform(layer.permutation.argmax(1))
     return zuko.transforms.ComposedTransform(zuko.transforms.LULinearTransform(packed), order)
 

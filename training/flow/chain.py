@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Terms = tuple[Tensor, ...]
 
@@ -66,11 +66,11 @@ class Squeezed(Bijection):
         return self.inner.names()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Terms]:
-        y, terms = self.inner(F.pixel_unshuffle(x, 2))
-        return F.pixel_shuffle(y, 2), tuple(F.pixel_shuffle(term, 2) for term in terms)
+        y, terms = self.inner(functional.pixel_unshuffle(x, 2))
+        return functional.pixel_shuffle(y, 2), tuple(functional.pixel_shuffle(term, 2) for term in terms)
 
     def inverse(self, y: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.inner.inverse(F.pixel_unshuffle(y, 2)), 2)
+        return functional.pixel_shuffle(self.inner.inverse(functional.pixel_unshuffle(y, 2)), 2)
 
 
 class FirstHalf(Bijection):

@@ -4,9 +4,21 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from training.export import VECTOR
 from training.flow.chain import Bijection
 from training.flow.objective import base_terms_nats, cell_log_volume_nats, dequantise, quantise
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """The sum of each row of x [B, ...]: [B], with bits that do not depend on the batch.
+
+    ONNX Runtime's ReduceSum begins with other instructions at an unaligned address. Rows padded to a multiple of 16
+    elements are aligned alike.
+    """
+    flat = x.reshape(x.shape[0], -1)
+    return functional.pad(flat, (0, -flat.shape[1] % VECTOR)).sum(1)
 
 
 class Scored(NamedTuple):
@@ -43,11 +55,12 @@ class Forward(nn.Module):
     def forward(self, x: Tensor, noise: Tensor) -> Scored:
         dequantised = dequantise(x, noise, self.levels)
         z, layers = self.flow(dequantised)
-        cell = torch.full_like(z, cell_log_volume_nats(self.levels))
-        base, changes = base_terms_nats(z), torch.stack([cell, *layers], dim=1)  # [B, *event], [B, layers, *event]
-        base_log_prob, log_dets = base.flatten(1).sum(1), changes.flatten(2).sum(2)
-        log_prob = base_log_prob + log_dets.sum(1)
-        return Scored(z, log_prob, base_log_prob, log_dets, base + changes.sum(1), dequantised)
+        layers = (torch.full_like(z, cell_log_volume_nats(self.levels)), *layers)
+        base = base_terms_nats(z)  # [B, *event], as each of the layers' terms
+        base_log_prob, log_dets = row_sum(base), torch.stack([row_sum(layer) for layer in layers], dim=1)
+        # Added one by one: a sum over the middle of [B, layers, *event] has other bits at batch 1 on ONNX Runtime.
+        terms = sum(layers, start=base)
+        return Scored(z, base_log_prob + row_sum(log_dets), base_log_prob, log_dets, terms, dequantised)
 
 
 class Inverse(nn.Module):

@@ -15,7 +15,7 @@ class TableShape:
 
     steps: int = 6
     hidden: int = 96
-    bins: int = 12
+    bins: int = 11
     bound: float = 6.0
 
 
@@ -27,6 +27,17 @@ class ImageShape:
     hidden: tuple[int, ...] = (32, 64)
 
 
+class Position(nn.Module):
+    """Adds a learned map: a convolution alone cannot know that the margins of these images are empty."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.map = nn.Parameter(torch.zeros(channels, side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.map
+
+
 def spline_flow(rows: Tensor, shape: TableShape) -> Chain:
     """A neural spline flow (Durkan et al. 2019, arXiv:1906.04032) on rows of numbers [B, columns].
 
@@ -34,18 +45,20 @@ def spline_flow(rows: Tensor, shape: TableShape) -> Chain:
     outliers do not move (at least 1).
     """
     columns = rows.shape[1]
-    low, middle, high = torch.quantile(rows.double(), torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64), dim=0).to(rows)
+    low, middle, high = torch.quantile(rows.double(), torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64), dim=0).to(
+        rows
+    )
     steps = {f"step-{index + 1}": _spline_step(columns, index, shape) for index in range(shape.steps)}
     scale = ((high - low) / 4).clamp(min=1.0)
     return Chain({"standardisation": Affine(middle + 0.5, scale), "asinh": Asinh(), **steps})
 
 
-def image_flow(channels: int, shape: ImageShape) -> Chain:
-    """A multi-scale flow of affine couplings on images [B, C, H, W] in [0, 1], sides a multiple of 2 ** scales.
+def image_flow(channels: int, side: int, shape: ImageShape) -> Chain:
+    """A multi-scale flow of affine couplings on images [B, C, side, side] in [0, 1]; 2 ** scales divides the side.
 
     RealNVP (Dinh et al. 2017, arXiv:1605.08803) with Glow's steps (Kingma and Dhariwal 2018, arXiv:1807.03039).
     """
-    return Chain({"logit": Logit(), "scale-1": _scale(channels, shape, 0)})
+    return Chain({"logit": Logit(), "scale-1": _scale(channels, side, shape, 0)})
 
 
 def fixed(flow: Bijection) -> Bijection:
@@ -57,21 +70,22 @@ def fixed(flow: Bijection) -> Bijection:
     return flow
 
 
-def _scale(channels: int, shape: ImageShape, index: int) -> Bijection:
-    """Steps on 2x2 blocks, and the coarser scales on half of the channels."""
-    width, hidden = 4 * channels, shape.hidden[index]
+def _scale(channels: int, side: int, shape: ImageShape, index: int) -> Bijection:
+    """Steps on the 2x2 blocks of [B, channels, side, side], and the coarser scales on half of the channels."""
+    width, half, hidden = 4 * channels, side // 2, shape.hidden[index]
     layers: dict[str, Bijection] = {
-        f"step-{step + 1}": _affine_step(width, step, hidden) for step in range(shape.steps[index])
+        f"step-{step + 1}": _affine_step(width, step, hidden, half) for step in range(shape.steps[index])
     }
     if index + 1 < len(shape.steps):
-        layers[f"scale-{index + 2}"] = FirstHalf(_scale(width // 2, shape, index + 1))
+        layers[f"scale-{index + 2}"] = FirstHalf(_scale(width // 2, half, shape, index + 1))
     return Squeezed(Chain(layers))
 
 
-def _affine_step(channels: int, index: int, hidden: int) -> Chain:
+def _affine_step(channels: int, index: int, hidden: int, side: int) -> Chain:
     flipped = index % 2 == 1
     conditioner = nn.Sequential(
         nn.Conv2d(channels // 2, hidden, 3, padding=1),
+        Position(hidden, side),
         nn.ReLU(),
         nn.Conv2d(hidden, hidden, 1),
         nn.ReLU(),
@@ -98,12 +112,12 @@ def _spline_step(columns: int, index: int, shape: TableShape) -> Chain:
 
 def _rotation(size: int) -> Tensor:
     """A random orthogonal matrix."""
-    return torch.linalg.qr(torch.randn(size, size))[0]
+    rotation: Tensor = torch.linalg.qr(torch.randn(size, size))[0]
+    return rotation
 
 
 def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     """The layer with zero weights: every coupling begins as the identity."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer

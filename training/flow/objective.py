@@ -44,7 +44,7 @@ def log_prob_nats(flow: Bijection, dequantised: Tensor, levels: int | None) -> T
     E_u[log p(x + u)] <= log P(x).
     """
     z, terms = flow(dequantised)
-    total = base_terms_nats(z) + cell_log_volume_nats(levels) + sum(terms)
+    total: Tensor = base_terms_nats(z) + cell_log_volume_nats(levels) + sum(terms)
     return total.flatten(1).sum(1)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from training.export import row_stable
 
@@ -28,9 +28,11 @@ class Spline:
     def from_parameters(parameters: Tensor, bound: float) -> "Spline":
         """The spline of 3 * bins - 1 free numbers per entry, [*, 3 * bins - 1]: widths, heights, inner slopes."""
         bins = (parameters.shape[-1] + 1) // 3
-        widths, heights, slopes = parameters.split([bins, bins, bins - 1], dim=-1)
+        widths, heights, slopes = torch.split(parameters, [bins, bins, bins - 1], dim=-1)
         return Spline(
-            _knots(widths, bound), _knots(heights, bound), torch.exp(F.pad(_soft_clip(slopes, -math.log(MIN_SLOPE)), (1, 1)))
+            _knots(widths, bound),
+            _knots(heights, bound),
+            torch.exp(functional.pad(_soft_clip(slopes, -math.log(MIN_SLOPE)), (1, 1))),
         )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +68,7 @@ class Spline:
 
 def _knots(parameters: Tensor, bound: float) -> Tensor:
     shares = torch.softmax(_soft_clip(parameters, -math.log(MIN_SLOPE) / 2), dim=-1)
-    return bound * (2 * F.pad(torch.cumsum(shares, dim=-1), (1, 0)) - 1)
+    return bound * (2 * functional.pad(torch.cumsum(shares, dim=-1), (1, 0)) - 1)
 
 
 def _soft_clip(value: Tensor, limit: float) -> Tensor:

@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from training.export import row_stable
 from training.flow.chain import Bijection, Terms
@@ -16,6 +16,7 @@ class Affine(Bijection):
 
     centre: Tensor
     scale: Tensor
+    log_scale: Tensor
 
     def __init__(self, centre: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -174,10 +175,10 @@ class Coupling(Bijection):
 
     def _coefficients(self, unchanged: Tensor, changed: Tensor) -> Tensor:
         raw: Tensor = self.conditioner(unchanged)
-        return raw.unflatten(1, (changed.shape[1], self.size)).movedim(2, -1)
+        return raw.reshape(raw.shape[0], changed.shape[1], self.size, *raw.shape[2:]).movedim(2, -1)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x.split(self.sizes, dim=1)
+        first, second = torch.split(x, self.sizes, dim=1)
         return (second, first) if self.flipped else (first, second)
 
     def _join(self, unchanged: Tensor, changed: Tensor) -> Tensor:
@@ -225,4 +226,4 @@ def _per_channel(value: Tensor, x: Tensor) -> Tensor:
 
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
     """The matrix [C, C] applied to the channels of x [B, C] or [B, C, H, W]."""
-    return F.linear(x, matrix) if x.dim() == 2 else F.conv2d(x, matrix[..., None, None])
+    return functional.linear(x, matrix) if x.dim() == 2 else functional.conv2d(x, matrix[..., None, None])

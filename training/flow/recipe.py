@@ -1,0 +1,229 @@
+"""flow-shuttle and flow-fashion: configurations, graphs and metrics of the two normalizing flows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from model_store.manifest import FlowParams
+from training.data import Data, fashion, shuttle, toy_images
+from training.evaluate import Scorer
+from training.export import Exported, GraphSource, record
+from training.flow.chain import Chain
+from training.flow.description import FASHION, SHUTTLE
+from training.flow.graphs import Decoded, Forward, Inverse, Scored, layer_names
+from training.flow.measure import ExportedFlow, Measured, compare_columns
+from training.flow.model import ImageShape, TableShape, fixed, image_flow, spline_flow
+from training.flow.objective import bits_per_dim, dequantise, log_prob_nats
+from training.loop import LoopConfig
+from training.publish import Artefacts, image_grid
+
+SHUTTLE_CONFIG = LoopConfig(
+    steps=8000, batch_size=256, learning_rate=2e-3, gradient_clip=3.0, checkpoint_every=500, log_every=100
+)
+FASHION_CONFIG = LoopConfig(
+    steps=4500, batch_size=64, learning_rate=2e-3, gradient_clip=20.0, checkpoint_every=250, log_every=50
+)
+FIRST_BATCH = 2048  # rows that set the ActNorm layers
+SHUTTLE_COLUMNS = tuple(f"V{index}" for index in range(1, 10))
+
+
+@dataclass(frozen=True)
+class FlowRecipe(ABC):
+    """Maximum likelihood of integer-valued events, dequantised with uniform noise.
+
+    `levels` as in FlowParams; `toy` needs no download. `forward_atol` and `inverse_atol` bound what float32 and the
+    order of summation may change: log_prob is a sum of thousands of terms.
+    """
+
+    name: str
+    config: LoopConfig
+    levels: int | None
+    forward_atol: float
+    inverse_atol: float
+    toy: bool = False
+
+    @abstractmethod
+    def load(self, folder: Path) -> Data: ...
+
+    @abstractmethod
+    def wire(self, rows: Tensor) -> Tensor:
+        """Rows of the data set as they come over the wire, float32."""
+
+    @abstractmethod
+    def flow(self, x: Tensor) -> Chain:
+        """The untrained flow; x are training rows as on the wire."""
+
+    @abstractmethod
+    def artefacts(self, graphs: ExportedFlow, data: Data) -> Artefacts:
+        """What is published, but for the goldens and the twins."""
+
+    def quick(self) -> Self:
+        config = replace(self.config, steps=30, batch_size=32, warmup_steps=5, checkpoint_every=10, log_every=10)
+        return replace(self, config=config, toy=True)
+
+    def network(self, data: Data) -> Chain:
+        first = self.wire(data.train[0][:FIRST_BATCH])
+        flow = self.flow(first)
+        with torch.no_grad():
+            flow(dequantise(first, torch.rand_like(first), self.levels))
+        return flow
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
+        x = self.wire(batch[0])
+        noise = torch.rand(x.shape, generator=generator)
+        log_prob = log_prob_nats(_chain(network), dequantise(x, noise, self.levels), self.levels)
+        return bits_per_dim(log_prob, x[0].numel()).mean()
+
+    def finish(self, network: nn.Module, data: Data) -> Artefacts:
+        flow, examples = fixed(_chain(network)), _Examples(self, _chain(network), data.held_out[0])
+        forward = GraphSource("forward", Forward(flow, self.levels), examples.rows, Scored._fields, self.forward_atol)
+        inverse = GraphSource(
+            "inverse", Inverse(flow, self.levels), examples.latents, Decoded._fields, self.inverse_atol
+        )
+        graphs = ExportedFlow(layer_names(flow), forward.onnx(), inverse.onnx())
+        goldens = {
+            "forward": record(graphs.forward, examples.rows(3)),
+            "inverse": record(graphs.inverse, examples.latents(3)),
+        }
+        return replace(self.artefacts(graphs, data), goldens=goldens, twins=self.twins(forward, inverse))
+
+    def twins(self, forward: GraphSource, inverse: GraphSource) -> Mapping[str, Mapping[str, Exported]]:
+        """The same weights in other formats."""
+        return {}
+
+    def figures(self, tested: Measured, entries: int) -> dict[str, float]:
+        """The metrics of both flows, over test rows."""
+        mean = float(tested.log_prob_nats.mean(dtype=np.float64))
+        return {
+            "log_prob_test_nats": mean,
+            "bits_per_dim_test": float(bits_per_dim(torch.tensor(mean), entries)),
+            "round_trip_error_max": float(tested.round_trip_max.max()),
+            "round_trip_error_mean": float(tested.round_trip_mean.mean()),
+        }
+
+
+@dataclass(frozen=True)
+class ShuttleRecipe(FlowRecipe):
+    """A neural spline flow on the normal rows of Statlog Shuttle."""
+
+    name: str = "flow-shuttle"
+    config: LoopConfig = SHUTTLE_CONFIG
+    levels: int | None = None
+    forward_atol: float = 1e-4
+    inverse_atol: float = 1e-3
+    shape: TableShape = field(default_factory=TableShape)
+
+    def load(self, folder: Path) -> Data:
+        return _toy_table() if self.toy else shuttle(folder)
+
+    def wire(self, rows: Tensor) -> Tensor:
+        return rows
+
+    def flow(self, x: Tensor) -> Chain:
+        return spline_flow(x, self.shape)
+
+    def artefacts(self, graphs: ExportedFlow, data: Data) -> Artefacts:
+        rows, outlier = (part.numpy() for part in data.test)
+        tested, held_out = graphs.measure(rows), graphs.measure(data.held_out[0].numpy())
+        return Artefacts(
+            graphs=graphs.by_name(),
+            params=FlowParams(event_shape=rows.shape[1:], columns=SHUTTLE_COLUMNS, layers=graphs.layers),
+            metrics={
+                **self.figures(tested[~outlier], rows.shape[1]),
+                "auroc_outliers": float(roc_auc_score(outlier, -tested.log_prob_nats)),
+            },
+            calibration={"log_prob_held_out": np.sort(held_out.log_prob_nats)},
+            samples=compare_columns(data.held_out[0].numpy(), graphs.sample(len(data.held_out[0])), SHUTTLE_COLUMNS),
+            description=SHUTTLE,
+            goldens={},
+        )
+
+    def twins(self, forward: GraphSource, inverse: GraphSource) -> Mapping[str, Mapping[str, Exported]]:
+        # torch's matrix product sums in another order for another number of rows.
+        sources = (replace(source, exactness="bucketed") for source in (forward, inverse))
+        return {"torchscript": {source.name: source.torchscript() for source in sources}}
+
+
+@dataclass(frozen=True)
+class FashionRecipe(FlowRecipe):
+    """A multi-scale coupling flow on Fashion-MNIST."""
+
+    name: str = "flow-fashion"
+    config: LoopConfig = FASHION_CONFIG
+    levels: int | None = 256
+    forward_atol: float = 2e-2
+    inverse_atol: float = 1e-3
+    shape: ImageShape = field(default_factory=ImageShape)
+
+    def load(self, folder: Path) -> Data:
+        return toy_images() if self.toy else fashion(folder)
+
+    def wire(self, rows: Tensor) -> Tensor:
+        return rows.float() / 255
+
+    def flow(self, x: Tensor) -> Chain:
+        return image_flow(x.shape[1], x.shape[2], self.shape)
+
+    def artefacts(self, graphs: ExportedFlow, data: Data) -> Artefacts:
+        test, held_out = (self.wire(part[0]).numpy() for part in (data.test, data.held_out))
+        pixels, samples, scorer = data.train[0].double() / 255, graphs.sample(len(test)), Scorer()
+        return Artefacts(
+            graphs=graphs.by_name(),
+            params=FlowParams(event_shape=test.shape[1:], levels=self.levels, layers=graphs.layers),
+            metrics={
+                **self.figures(graphs.measure(test), test[0].size),
+                "fd_fmnist_samples": scorer.fd_fmnist(samples),
+                "fd_fmnist_floor": scorer.floor,
+            },
+            calibration={
+                "log_prob_held_out": np.sort(graphs.measure(held_out).log_prob_nats),
+                "pixel_mean": pixels.mean(0).float().numpy(),
+                "pixel_std": pixels.std(0).float().numpy(),
+            },
+            samples=image_grid(samples[:100], columns=10),
+            description=FASHION,
+            goldens={},
+        )
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Inputs of both graphs: real rows, away from the borders of their cells, where one bit flips an integer."""
+
+    recipe: FlowRecipe
+    network: Chain
+    held_out: Tensor
+
+    def rows(self, count: int) -> dict[str, Tensor]:
+        x = self.recipe.wire(self.held_out[:count])
+        random = torch.rand(x.shape, generator=torch.Generator().manual_seed(count))
+        return {"x": x, "noise": 0.25 + 0.5 * random}
+
+    @torch.no_grad()
+    def latents(self, count: int) -> dict[str, Tensor]:
+        z, _ = self.network(dequantise(**self.rows(count), levels=self.recipe.levels))
+        return {"z": z}
+
+
+def _chain(network: nn.Module) -> Chain:
+    if not isinstance(network, Chain):
+        raise TypeError(f"a Chain is needed, not a {type(network).__name__}")
+    return network
+
+
+def _toy_table(count: int = 600, seed: int = 0) -> Data:
+    """A stand-in for Shuttle that needs no download: rounded normals, and outliers far from them."""
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.round(20 * torch.randn(count, len(SHUTTLE_COLUMNS), generator=random))
+    outlier = torch.arange(count // 3) >= count // 3 - 20
+    parts = [rows[start::3] for start in range(3)]
+    parts[2][outlier] += 200
+    normal = torch.zeros(count // 3, dtype=torch.bool)
+    return Data((parts[0], normal), (parts[1], normal), (parts[2], outlier), provenance={}, licence="CC0 (generated)")
