@@ -13,11 +13,12 @@ from training.checks import ExportRefused
 from training.diffusion.recipe import DiffusionRecipe
 from training.evaluate import CLASSIFIER, CLASSIFIER_ROOT
 from training.fetch import DataError
+from training.flow.recipe import FashionRecipe, ShuttleRecipe
 from training.loop import OtherRun, Recipe, train
 from training.metrics.recipe import ClassifierRecipe
 from training.publish import SAMPLES, Run, publish
 
-RECIPES: tuple[Recipe, ...] = (ClassifierRecipe(), DiffusionRecipe())
+RECIPES: tuple[Recipe, ...] = (ClassifierRecipe(), DiffusionRecipe(), ShuttleRecipe(), FashionRecipe())
 
 
 def run(recipe: Recipe, arguments: argparse.Namespace) -> Model:

@@ -1,0 +1,1 @@
+"""Normalizing flows: a neural spline flow for tables, a multi-scale coupling flow for images."""
