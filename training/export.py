@@ -47,17 +47,22 @@ class GraphSource:
 
     def onnx(self) -> Exported:
         """The ONNX graph. Raises ExportRefused where it is not what its specification declares."""
-        program = torch.onnx.export(
-            self.module.eval(),
-            kwargs=(inputs := self.example(5)),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(self.outputs),
-            dynamic_shapes={name: {0: torch.export.Dim("batch", min=1, max=1 << 16)} for name in inputs},
-            verbose=False,
-        )
+        batch = torch.export.Dim("batch", min=1, max=1 << 16)
+        with warnings.catch_warnings():
+            # The exporter copies its own deprecated tree specifications, and remarks that all inputs share the batch.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "# The axis name: batch", UserWarning)
+            program = torch.onnx.export(
+                self.module.eval(),
+                kwargs=(inputs := self.example(5)),
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(self.outputs),
+                dynamic_shapes={name: {0: batch} for name in inputs},
+                verbose=False,
+            )
         if program is None:
             raise ExportRefused(f"{self.name}: torch.onnx.export gave no program")
         data = program.model_proto.SerializeToString()

