@@ -15,8 +15,7 @@ def built(request: type[RequestT], fields: dict[str, object]) -> RequestT:
     try:
         return request.model_validate(fields)
     except ValidationError as error:
-        places = [(".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors()]
-        invalid = [Invalid(place=place, message=f"{message}; given: {given!r:.80}") for place, message, given in places]
+        invalid = _invalid(error)
         raise InvalidInput("; ".join(f"{one.place}: {one.message}" for one in invalid[:10]), invalid=invalid) from error
 
 
@@ -25,5 +24,13 @@ def parsed(model: type[ModelT], content: bytes | str, request_id: str) -> ModelT
     try:
         return model.model_validate_json(content, extra="ignore")
     except ValidationError as error:
-        message = f"the answer is no {model.__name__}: {error.error_count()} mistakes, the first: {error.errors()[0]}"
+        first = _invalid(error)[0]
+        message = f"the answer is no {model.__name__}: {first.place or 'all of it'}: {first.message}"
         raise TransportError(message, request_id=request_id) from error
+
+
+def _invalid(error: ValidationError) -> list[Invalid]:
+    return [
+        Invalid(place=".".join(map(str, one["loc"])), message=f"{one['msg']}; given: {one['input']!r:.80}")
+        for one in error.errors()
+    ]
