@@ -89,20 +89,26 @@ class DeadJob:
 
 @dataclass(frozen=True)
 class Limits:
-    """The queue's bounds. A refused job is told when to come back, from the depth and the measured drain rate."""
+    """The queue's bounds. A refused job is told when to come back, from the depth and the measured drain rate.
+
+    Ended jobs are kept for `result_ttl_seconds`, but no more than `max_kept_jobs` and `max_kept_bytes`.
+    """
 
     max_queue_seconds: float = 60.0
     max_queued_jobs: int = 4096
     lease_seconds: float = 30.0
     max_attempts: int = 3
     result_ttl_seconds: float = 300.0
+    max_kept_jobs: int = 4096
+    max_kept_bytes: int = 64 * 2**20
+    max_dead_jobs: int = 1000
     class_weights: Mapping[str, float] = field(
         default_factory=lambda: {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}
     )
 
 
 class Producer(Protocol):
-    """What the API does. Jobs of other tenants are unknown jobs."""
+    """What the API does. Jobs of other tenants are unknown jobs. A model is named "name@version", str(ModelRef)."""
 
     async def submit(self, job: Job) -> Accepted:
         """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict."""

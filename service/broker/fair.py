@@ -1,0 +1,121 @@
+"""The order of a queue: virtual finish times share the device by weight among tenants and classes."""
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.jobs import Job
+
+Flow = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A queued job's place: ordered by virtual finish time, then by arrival."""
+
+    finish: float
+    order: int
+    flow: Flow
+    predicted_seconds: float
+    share: float
+
+
+class FairQueue:
+    """Queued job ids by F = max(V, F of the flow's last job) + predicted_seconds / weight of the class.
+
+    A flow is a tenant and a class. V is the virtual start of the job that began last (start-time fair queueing, Goyal
+    et al. 1997): a flow that was away joins at V and is owed nothing for its absence.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = weights
+        self.predicted_seconds = 0.0
+        self._virtual_time = 0.0
+        self._flows: dict[Flow, float] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._heap: list[tuple[float, int, str]] = []
+        self._arrivals = 0
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def push(self, job: Job) -> Ticket:
+        """Queue a job behind its flow."""
+        flow = job.tenant, job.priority
+        share = job.predicted_seconds / self.weights[job.priority]
+        finish = max(self._virtual_time, self._flows.get(flow, 0.0)) + share
+        self._flows[flow] = finish
+        self._arrivals += 1
+        return self.put_back(job.id, Ticket(finish, self._arrivals, flow, job.predicted_seconds, share))
+
+    def put_back(self, job_id: str, ticket: Ticket) -> Ticket:
+        """Queue a job in the place it had."""
+        self._tickets[job_id] = ticket
+        self.predicted_seconds += ticket.predicted_seconds
+        heapq.heappush(self._heap, (ticket.finish, ticket.order, job_id))
+        return ticket
+
+    def first(self) -> str | None:
+        """The id of the job that is next."""
+        while self._heap and not self._holds(self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
+
+    def begin(self, job_id: str) -> None:
+        """The job leaves the queue for a worker: virtual time moves on."""
+        ticket = self._leave(job_id)
+        self._virtual_time = max(self._virtual_time, ticket.finish - ticket.share)
+        if len(self._flows) > 2 * len(self._tickets) + 16:
+            self._flows = {flow: last for flow, last in self._flows.items() if last > self._virtual_time}
+
+    def remove(self, job_id: str) -> None:
+        """The job leaves the queue for good: its flow gets its work back."""
+        ticket = self._leave(job_id)
+        if ticket.flow in self._flows:
+            self._flows[ticket.flow] -= ticket.share
+
+    def position(self, job_id: str) -> int:
+        """How many jobs are before this one."""
+        own = self._tickets[job_id]
+        return sum((other.finish, other.order) < (own.finish, own.order) for other in self._tickets.values())
+
+    def _leave(self, job_id: str) -> Ticket:
+        ticket = self._tickets.pop(job_id)
+        # An empty queue starts from zero again, so that rounding errors do not add up for ever.
+        self.predicted_seconds = self.predicted_seconds - ticket.predicted_seconds if self._tickets else 0.0
+        if len(self._heap) > 2 * len(self._tickets) + 64:
+            self._heap = [entry for entry in self._heap if self._holds(entry)]
+            heapq.heapify(self._heap)
+        return ticket
+
+    def _holds(self, entry: tuple[float, int, str]) -> bool:
+        ticket = self._tickets.get(entry[2])
+        return ticket is not None and ticket.order == entry[1]
+
+
+class DrainRate:
+    """Predicted seconds that workers finish per second of wall time while they have work; 1 before any measurement.
+
+    An exponentially weighted mean with a half-life of 10 s. Idle time does not count.
+    """
+
+    half_life_seconds = 10.0
+
+    def __init__(self) -> None:
+        self._mark = 0.0
+        self._predicted = self._elapsed = 0.0
+
+    def begin(self, now: float) -> None:
+        """Work starts after idleness."""
+        self._mark = now
+
+    def finish(self, predicted_seconds: float, now: float) -> None:
+        elapsed = max(0.0, now - self._mark)
+        decay = 0.5 ** (elapsed / self.half_life_seconds)
+        self._predicted = self._predicted * decay + predicted_seconds
+        self._elapsed = self._elapsed * decay + elapsed
+        self._mark = now
+
+    @property
+    def value(self) -> float:
+        return self._predicted / self._elapsed if self._predicted > 0.0 and self._elapsed > 0.0 else 1.0

@@ -1,0 +1,49 @@
+"""The measured cost curve a + b n of a session: seconds of one evaluation of n rows."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from model_store.golden import Arrays, Golden
+from service.broker.base import CostCurve
+from service.graph import Graph
+
+MANY_ROWS = 8
+REPEATS = 3
+# No graph is free: a positive cost per row keeps every prediction and every share positive.
+LEAST_SECONDS_PER_ROW = 1e-7
+
+
+def measure(graphs: Iterable[tuple[Graph, Golden]], clock: Callable[[], float] = time.perf_counter) -> CostCurve:
+    """The curve through 1 and 8 rows of the graphs that one evaluation calls, on their golden inputs.
+
+    Each point is the best of three, after the replay has warmed the graph up.
+    """
+    pairs = list(graphs)
+    one = sum(_best_seconds(graph, golden, 1, clock) for graph, golden in pairs)
+    many = sum(_best_seconds(graph, golden, MANY_ROWS, clock) for graph, golden in pairs)
+    return curve_through(one, many, MANY_ROWS)
+
+
+def curve_through(one_seconds: float, many_seconds: float, many: int) -> CostCurve:
+    """The line through two measurements; noise may not make it fall, nor start below zero."""
+    slope = min((many_seconds - one_seconds) / (many - 1), many_seconds / many)
+    per_row = max(slope, LEAST_SECONDS_PER_ROW)
+    return CostCurve(max(0.0, one_seconds - per_row), per_row)
+
+
+def rows_of(inputs: Arrays, rows: int) -> dict[str, np.ndarray]:
+    """`rows` rows of these inputs, repeated from the front as often as needed."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+
+
+def _best_seconds(graph: Graph, golden: Golden, rows: int, clock: Callable[[], float]) -> float:
+    return min(_seconds(graph, rows_of(golden.inputs, rows), clock) for _ in range(REPEATS))
+
+
+def _seconds(graph: Graph, inputs: dict[str, np.ndarray], clock: Callable[[], float]) -> float:
+    start = clock()
+    for output in graph(**inputs).values():
+        output.numpy()
+    return clock() - start

@@ -1,0 +1,213 @@
+"""take -> schedule -> admit -> step -> emit: the one loop of every family."""
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import structlog
+
+from fivefold.errors import DeadlineExceeded, InternalError
+from model_store.store import ModelRef, Store
+from service.broker.base import Broker, ControlMessage, Limits, WorkerStatus
+from service.families.registry import Family
+from service.jobs import Event, Failure, Lease
+from service.runtime.onnx import scope
+from service.settings import Settings
+from service.telemetry import Metrics
+from service.worker.isolation import failed
+from service.worker.pulse import Pulse
+from service.worker.residency import LoadGraph, Residency, Resident
+from service.worker.scheduler import Held, Scheduler, SessionLimits
+from service.worker.steps import StepRunner
+
+# A loop that has not turned for as long hangs: its heart stops, and so does the readiness of the API.
+HUNG_AFTER_SECONDS = 60.0
+MessageT = TypeVar("MessageT")
+log = structlog.get_logger()
+
+
+class Worker:
+    """The device's process, or its thread: runs whatever the queue holds for the models it has loaded.
+
+    Greedy: it never waits for company. While the device has work it takes what is there between two steps; without,
+    it sleeps until a job arrives. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        store: Store,
+        families: Sequence[Family],
+        metrics: Metrics,
+        load_graph: LoadGraph,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.id = secrets.token_hex(4)
+        self.settings, self.broker, self.store, self.metrics, self.clock = settings, broker, store, metrics, clock
+        self.residency = Residency(settings, store, families, load_graph)
+        self.scheduler = Scheduler(settings.max_step_ms, Limits().class_weights)
+        self.steps = StepRunner(self.residency, metrics)
+        self._scope = scope(settings)
+        self._stopping = threading.Event()
+        self._grace_ends: float | None = None
+        self._turned_at = time.monotonic()
+        self._cancelled: deque[str] = deque()
+        self._lost: deque[Lease] = deque()
+        self._orders: deque[ControlMessage] = deque()
+        self._leaving: set[ModelRef] = set()
+
+    def stop(self) -> None:
+        """Take nothing new, finish the live rows within `shutdown_seconds`, hand back the rest. From any thread."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Load the models and serve until stopped."""
+        for resident in self.residency.load_all():
+            self._register(resident)
+        async with self._listening():
+            with Pulse(self._beat, self.settings.heartbeat_seconds):
+                await self._serve()
+        await self._hand_back(self.scheduler.held())
+
+    async def _serve(self) -> None:
+        while not await self._finished():
+            await self._take()
+            await self._weed()
+            if (step := self.scheduler.next_step(self.clock())) is not None:
+                await self._emit(self.steps.run(step))
+            self._obey()
+
+    async def _take(self) -> None:
+        """Jobs for the places that are free; with nothing to do, wait for one."""
+        self._turned_at = time.monotonic()
+        await asyncio.sleep(0)  # the listeners' turn
+        spare_seconds = self.scheduler.spare_seconds()
+        if self._stopping.is_set() or spare_seconds <= 0.0:
+            return
+        models = [str(resident.ref) for resident in self.residency.residents() if resident.ref not in self._leaving]
+        wait = 0.0 if self.scheduler.held() else self.settings.heartbeat_seconds
+        for lease in await self.broker.take(models, budget=spare_seconds, wait=wait):
+            await self._accept(lease)
+
+    async def _accept(self, lease: Lease) -> None:
+        self._drop(self.scheduler.cancel(lease.job.id), "lost")  # an older lease of the same job ran out here
+        if self.residency.serves(lease.job.model, lease.job.session_kind):
+            self.scheduler.add(lease, self.clock())
+        else:
+            failure = Failure(InternalError.code, f"{lease.job.model} has no session {lease.job.session_kind!r} here")
+            await self.broker.emit(lease, [failed((lease.job.id, row.index), failure) for row in lease.job.rows])
+
+    async def _weed(self) -> None:
+        """Rows that nobody waits for leave the device."""
+        while self._cancelled:
+            self._drop(self.scheduler.cancel(self._cancelled.popleft()), "cancelled")
+        while self._lost:
+            self._lose(self._lost.popleft())
+        for held in self.scheduler.expire(self.clock()):
+            self._drop(held, "expired")
+            failure = Failure(DeadlineExceeded.code, "the deadline passed before the row was finished")
+            await self.broker.emit(held.lease, [failed(row, failure) for row in held.unfinished()])
+
+    async def _emit(self, events: Sequence[Event]) -> None:
+        """Publish a step: one message per job."""
+        by_job: defaultdict[str, list[Event]] = defaultdict(list)
+        for event in events:
+            by_job[event.job_id].append(event)
+        for job_id, own in by_job.items():
+            lease = self.scheduler.lease(job_id)
+            self.scheduler.ended(event.row_id for event in own if event.terminal)
+            wanted = own if lease.job.stream else [event for event in own if event.terminal]
+            if wanted and not await self.broker.emit(lease, wanted):
+                self._lose(lease)
+
+    def _lose(self, lease: Lease) -> None:
+        """The job is another worker's by now, or ended."""
+        if self.scheduler.holds(lease):
+            self._drop(self.scheduler.cancel(lease.job.id), "lost")
+
+    def _drop(self, held: Held | None, end: str) -> None:
+        if held is not None:
+            self.steps.drop(held.session, held.unfinished(), end)
+
+    # Start, heartbeat, control, end
+
+    def _register(self, resident: Resident) -> None:
+        for kind, session in resident.sessions.items():
+            self.scheduler.register((resident.ref, kind), SessionLimits(session.capacity, resident.costs[kind]))
+
+    async def _beat(self) -> None:
+        """Runs in the heartbeat's thread: what it shares with the loop are deques and whole-list reads."""
+        if time.monotonic() - self._turned_at > HUNG_AFTER_SECONDS:
+            return
+        residents = self.residency.residents()
+        device = residents[0].device if residents else "none"
+        models = self.residency.status()
+        await self.broker.heartbeat(WorkerStatus(self.id, device, self._scope, models, self.steps.rows_run))
+        self._lost.extend(await self.broker.extend([held.lease for held in self.scheduler.held()]))
+        for model in models:
+            depth = await self.broker.depth(str(model.ref))
+            self.metrics.queued_jobs.labels(str(model.ref)).set(depth.waiting_jobs)
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """Cancels and orders are put down as they arrive, and obeyed between two steps."""
+        listeners = [
+            asyncio.create_task(_collect(self.broker.cancelled(), self._cancelled)),
+            asyncio.create_task(_collect(self.broker.control(), self._orders)),
+        ]
+        try:
+            yield
+        finally:
+            for listener in listeners:
+                listener.cancel()
+            await asyncio.wait(listeners)
+
+    def _obey(self) -> None:
+        while self._orders:
+            order = self._orders.popleft()
+            if order.action == "drain":
+                self.stop()
+            elif order.model is not None and order.action == "load":
+                self._load(order.model)
+            elif order.model is not None:
+                self._leaving.add(order.model)
+        for ref in [ref for ref in self._leaving if not any(held.job.model == ref for held in self.scheduler.held())]:
+            self._unload(ref)
+
+    def _load(self, ref: ModelRef) -> None:
+        self._leaving.discard(ref)
+        loaded = any(resident.ref == ref for resident in self.residency.residents())
+        if not loaded and (resident := self.residency.try_load(str(ref))) is not None:
+            self._register(resident)
+
+    def _unload(self, ref: ModelRef) -> None:
+        """Once its last job has ended."""
+        self._leaving.discard(ref)
+        if (resident := self.residency.unload(ref)) is not None:
+            for kind in resident.sessions:
+                self.scheduler.forget((ref, kind))
+
+    async def _finished(self) -> bool:
+        """True once told to stop, and the live rows are done or out of time."""
+        if not self._stopping.is_set():
+            return False
+        if self._grace_ends is None:
+            self._grace_ends = self.clock() + self.settings.shutdown_seconds
+            await self._hand_back([held for held in self.scheduler.held() if not held.started])
+        return not self.scheduler.held() or self.clock() >= self._grace_ends
+
+    async def _hand_back(self, jobs: Sequence[Held]) -> None:
+        for held in jobs:
+            self._drop(self.scheduler.cancel(held.job.id), "released")
+        await self.broker.release([held.lease for held in jobs])
+
+
+async def _collect(messages: AsyncIterator[MessageT], into: "deque[MessageT]") -> None:
+    async for message in messages:
+        into.append(message)
