@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from fivefold.calls import Call, Reply, Timeouts
 from fivefold.errors import NotReady, TransportError
 from fivefold.methods import Methods
 from fivefold.operation import (
@@ -19,7 +20,7 @@ from fivefold.operation import (
 )
 from fivefold.parsing import parsed
 from fivefold.streaming import AnswerReader, AsyncStream, Stream
-from fivefold.transport import AsyncTransport, Call, Reply, SyncTransport, Timeouts
+from fivefold.transport import AsyncTransport, SyncTransport
 
 BASE_URL = "http://127.0.0.1:8000"
 

@@ -1,107 +1,42 @@
-"""Time-outs, attempts, idempotency keys; the only file that touches httpx."""
+"""Time-outs, attempts, connections; the only file that touches httpx."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
-from uuid import uuid4
 
 import httpx
 
+from fivefold.calls import Call, Exchange, Reply, Timeouts
 from fivefold.errors import ConnectionFailed, FivefoldError, TimedOut
-from fivefold.operation import JSON_TYPE
-from fivefold.retries import backoff_s, error_from
+from fivefold.retries import error_from
 
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds to connect, of silence while waiting for bytes, and of the whole call with its retries."""
-
-    connect_s: float = 5.0
-    read_s: float = 600.0
-    total_s: float = 600.0
+def _request(http: httpx.Client | httpx.AsyncClient, exchange: Exchange) -> httpx.Request:
+    call, left = exchange.call, exchange.left()
+    timeout = httpx.Timeout(left.read_s, connect=left.connect_s, pool=left.total_s)
+    return http.build_request(call.method, call.path, content=call.content, headers=call.headers, timeout=timeout)
 
 
-@dataclass(frozen=True)
-class Call:
-    """What is sent, the same in every attempt: a repeated POST is the same job, and one id finds all in the log."""
-
-    method: str
-    path: str
-    accept: str = JSON_TYPE
-    content: bytes | None = None
-    max_retries: int = 2
-    id: str = field(default_factory=lambda: uuid4().hex)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        headers = {"accept": self.accept, "x-request-id": self.id}
-        if self.content is not None:
-            headers |= {"content-type": JSON_TYPE, "idempotency-key": self.id}
-        return headers
+def _refusal(call: Call, response: httpx.Response, content: bytes) -> FivefoldError:
+    return error_from(response.status_code, response.headers, content, call.id)
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A success: headers by their lower-case names, and the body."""
-
-    headers: Mapping[str, str]
-    content: bytes
-
-
-class Exchange:
-    """One call over its attempts: the time that is left, and what a failure means. No I/O of its own."""
-
-    def __init__(self, call: Call, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
-        self.call = call
-        self._timeouts = timeouts
-        self._clock = clock
-        self._deadline = clock() + timeouts.total_s
-        self._attempt = 0
-
-    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The request of the next attempt. Raises TimedOut when no time is left."""
-        left_s = self.check_time()
-        connect_s, read_s = min(self._timeouts.connect_s, left_s), min(self._timeouts.read_s, left_s)
-        timeout = httpx.Timeout(read_s, connect=connect_s, pool=left_s)
-        call = self.call
-        return http.build_request(call.method, call.path, content=call.content, headers=call.headers, timeout=timeout)
-
-    def check_time(self) -> float:
-        """The seconds left. Raises TimedOut when there are none."""
-        left_s = self._deadline - self._clock()
-        if left_s <= 0:
-            message = f"{self.call.path} is not answered in total_s = {self._timeouts.total_s:g}: raise the time-out"
-            raise TimedOut(message, request_id=self.call.id)
-        return left_s
-
-    def pause_s(self, error: FivefoldError, uniform: float) -> float:
-        """The pause before the next attempt. Raises `error` where there is none."""
-        pause_s = backoff_s(self._attempt, error, uniform)
-        self._attempt += 1
-        if pause_s is None or self._attempt > self.call.max_retries or self._clock() + pause_s >= self._deadline:
-            raise error
-        return pause_s
-
-    def refusal(self, response: httpx.Response, content: bytes) -> FivefoldError:
-        return error_from(response.status_code, response.headers, content, self.call.id)
-
-    @contextmanager
-    def reported(self) -> Iterator[None]:
-        """Turns httpx's exceptions into ours."""
-        try:
-            yield
-        except httpx.TimeoutException as error:
-            message = f"no answer from {error.request.url} within {_seconds(error)} s: raise the time-out"
-            raise TimedOut(message, request_id=self.call.id) from error
-        except httpx.RequestError as error:
-            message = f"no answer from {error.request.url}: {error or type(error).__name__}. Is the service running?"
-            raise ConnectionFailed(message, request_id=self.call.id) from error
+@contextmanager
+def _reported(call: Call) -> Iterator[None]:
+    """Turns httpx's exceptions into ours."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        message = f"no answer from {error.request.url} within {_seconds(error):g} s: raise the time-out"
+        raise TimedOut(message, request_id=call.id) from error
+    except httpx.RequestError as error:
+        message = f"no answer from {error.request.url}: {error or type(error).__name__}. Is the service running?"
+        raise ConnectionFailed(message, request_id=call.id) from error
 
 
 def _seconds(error: httpx.TimeoutException) -> float:
@@ -143,16 +78,16 @@ class SyncTransport:
         return Reply(response.headers, b"".join(self._parts(exchange, response)))
 
     def _open(self, exchange: Exchange) -> httpx.Response:
-        with exchange.reported():
-            response = self._http.send(exchange.request(self._http), stream=True)
+        with _reported(exchange.call):
+            response = self._http.send(_request(self._http, exchange), stream=True)
         if response.is_success:
             return response
-        raise exchange.refusal(response, b"".join(self._parts(exchange, response)))
+        raise _refusal(exchange.call, response, b"".join(self._parts(exchange, response)))
 
     def _parts(self, exchange: Exchange, response: httpx.Response) -> Generator[bytes]:
-        with closing(response), exchange.reported():
+        with closing(response), _reported(exchange.call):
             for part in response.iter_bytes():
-                exchange.check_time()
+                exchange.left()
                 yield part
 
 
@@ -193,15 +128,15 @@ class AsyncTransport:
         return Reply(response.headers, b"".join([part async for part in self._parts(exchange, response)]))
 
     async def _open(self, exchange: Exchange) -> httpx.Response:
-        with exchange.reported():
-            response = await self._http.send(exchange.request(self._http), stream=True)
+        with _reported(exchange.call):
+            response = await self._http.send(_request(self._http, exchange), stream=True)
         if response.is_success:
             return response
-        raise exchange.refusal(response, b"".join([part async for part in self._parts(exchange, response)]))
+        raise _refusal(exchange.call, response, b"".join([part async for part in self._parts(exchange, response)]))
 
     async def _parts(self, exchange: Exchange, response: httpx.Response) -> AsyncGenerator[bytes]:
         async with aclosing(response):
-            with exchange.reported():
+            with _reported(exchange.call):
                 async for part in response.aiter_bytes():
-                    exchange.check_time()
+                    exchange.left()
                     yield part

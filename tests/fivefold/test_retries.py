@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fivefold.calls import Call, Exchange, Timeouts
 from fivefold.errors import (
     FivefoldError,
     InternalError,
@@ -18,7 +19,6 @@ from fivefold.errors import (
     TransportError,
 )
 from fivefold.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S, backoff_s, error_from, retry_after_s
-from fivefold.transport import Call, Exchange, Timeouts
 
 uniforms = st.floats(0, 1, exclude_max=True)
 attempts = st.integers(0, 10**9)
@@ -125,7 +125,7 @@ def test_a_call_ends_with_its_last_error_when_the_pause_would_pass_its_time_out(
     exchange = Exchange(Call("GET", "/x", max_retries=9), Timeouts(total_s=10), clock)
     assert exchange.pause_s(QueueFull("full", retry_after_s=4), 0.0) == 4
     clock.now += 4
-    assert exchange.check_time() == 6
+    assert exchange.left().total_s == 6
     with pytest.raises(QueueFull):
         exchange.pause_s(QueueFull("full", retry_after_s=6), 0.0)
 
@@ -135,7 +135,7 @@ def test_no_attempt_begins_after_the_total_time_out() -> None:
     exchange = Exchange(Call("GET", "/x"), Timeouts(total_s=10), clock)
     clock.now += 10
     with pytest.raises(TimedOut, match="total_s = 10"):
-        exchange.check_time()
+        exchange.left()
 
 
 def test_a_call_is_tried_once_and_then_as_often_as_it_says() -> None:
