@@ -1,0 +1,53 @@
+"""A mixed load over HTTP gives each request the bytes it gets alone, and bad requests among it harm nobody."""
+
+import asyncio
+import random
+
+import pytest
+from shipped import REQUESTS
+
+from benchmarks.server import Server
+from fivefold import AsyncClient, diffusion, errors, flow
+from fivefold.operation import AnyOperation, Request
+
+OPERATIONS = {(operation.family, operation.name): operation for operation in (*flow.OPERATIONS, *diffusion.OPERATIONS)}
+
+
+def load() -> list[tuple[AnyOperation, Request]]:
+    return [
+        (OPERATIONS[model.split("-")[0], name], request)
+        for model, requests in REQUESTS.items()
+        for name, group in requests().items()
+        for request in group
+    ]
+
+
+async def receipts(url: str, calls: list[tuple[AnyOperation, Request]], at_once: int) -> list[str]:
+    places = asyncio.Semaphore(at_once)
+
+    async def call(client: AsyncClient, operation: AnyOperation, request: Request) -> str:
+        async with places:
+            answer = await client.call(operation, request)
+        assert answer.items == answer.results
+        return answer.meta.receipt
+
+    async with AsyncClient(url) as client:
+        return await asyncio.gather(*(call(client, *each) for each in calls))
+
+
+async def bad_requests(url: str, count: int) -> None:
+    async with AsyncClient(url, max_retries=0) as client:
+        for _ in range(count):
+            with pytest.raises(errors.InvalidInput, match="10 numbers given, 9 expected"):
+                await client.call(flow.ENCODE, flow.FlowEncodeRequest(model="flow-shuttle", rows=[[0.0] * 10]))
+
+
+async def test_a_mixed_load_gives_each_request_the_bytes_it_gets_alone(service: Server) -> None:
+    calls = load()
+    alone = dict(zip(range(len(calls)), await receipts(service.url, calls, at_once=1), strict=True))
+    order = [index for index in range(len(calls)) for _ in range(3)]
+    random.Random(1).shuffle(order)
+    together, _ = await asyncio.gather(
+        receipts(service.url, [calls[index] for index in order], at_once=48), bad_requests(service.url, 10)
+    )
+    assert together == [alone[index] for index in order]

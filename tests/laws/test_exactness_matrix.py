@@ -1,0 +1,58 @@
+"""Every shipped model and operation: the same bytes whatever shares the batch."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import toy
+from exactness import Case, assert_exact
+from shipped import REQUESTS
+
+from fivefold.operation import SeededRequest
+from model_store.store import Model, Store
+from service.families.registry import FAMILIES, Family
+from service.graph import Graph
+from service.runtime import onnx
+from service.settings import Settings
+
+FAMILY_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def engines(model: Model) -> list[dict[str, Graph]]:
+    """The model's graphs with one engine thread, and with two."""
+    loaders = [partial(onnx.load_graph, settings=Settings(intra_op_threads=threads)) for threads in (1, 2)]
+    specs = model.manifest.graphs
+    return [{name: load(model.graph(name), specs[name]) for name in specs} for load in loaders]
+
+
+def cases_of(family: Family, requests: dict[str, list[SeededRequest]]) -> list[Case]:
+    pipelines = {pipeline.operation.name: pipeline for pipeline in family.pipelines}
+    assert set(requests) == set(pipelines), "the matrix covers every operation"
+    return [Case(pipelines[name], request) for name, group in requests.items() for request in group]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_shipped_model_answers_every_row_alike(name: str) -> None:
+    model = Store().resolve(name)
+    family = FAMILY_BY_NAME[model.manifest.params.family]
+    cases = cases_of(family, REQUESTS[name]())
+    assert assert_exact(family, model, engines(model), cases) == 2 * 11 * len(cases)
+
+
+def test_the_matrix_sees_a_family_that_couples_its_rows(toy_store: Store) -> None:
+    model = toy_store.resolve("toy-affine")
+    requests = {
+        "scale": [toy.ToyScaleRequest(rows=[[1, 2, 3, seed]]) for seed in range(3)],
+        "count": [toy.ToyCountRequest(seed=seed, steps=seed + 1) for seed in range(3)],
+    }
+    assert assert_exact(toy.TOY, model, engines(model), cases_of(toy.TOY, requests)) == 2 * 11 * 6
+
+    def coupled(model: Model, graphs: dict[str, Graph]) -> dict:
+        sessions = toy.open_sessions(model, graphs)
+        inner = sessions["scale"].run
+        sessions["scale"].run = lambda rows: [{"y": done["y"] + np.float32(1e-6) * len(rows)} for done in inner(rows)]
+        return sessions
+
+    family = Family("toy", toy.TOY.pipelines, coupled)
+    with pytest.raises(AssertionError, match="batch 2 position 0"):
+        assert_exact(family, model, engines(model), cases_of(family, requests))
