@@ -28,7 +28,7 @@ class Bijection(nn.Module):
 
 
 class Chain(Bijection):
-    """Named bijections, one after the other."""
+    """Named bijections, one after the other. The layers inside one with the name "" keep their own names."""
 
     def __init__(self, layers: Mapping[str, Bijection]) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Chain(Bijection):
 
     def names(self) -> tuple[str, ...]:
         pairs = zip(self.labels, self._bijections(), strict=True)
-        return tuple(f"{label}/{name}".rstrip("/") for label, layer in pairs for name in layer.names())
+        return tuple(f"{label}/{name}".strip("/") for label, layer in pairs for name in layer.names())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Terms]:
         collected: Terms = ()

@@ -15,7 +15,7 @@ class TableShape:
 
     steps: int = 6
     hidden: int = 96
-    bins: int = 11
+    bins: int = 11  # 3 * 11 - 1 = 32 outputs per column: a tail would make torch's products depend on the threads
     bound: float = 6.0
 
 
@@ -58,7 +58,7 @@ def image_flow(channels: int, side: int, shape: ImageShape) -> Chain:
 
     RealNVP (Dinh et al. 2017, arXiv:1605.08803) with Glow's steps (Kingma and Dhariwal 2018, arXiv:1807.03039).
     """
-    return Chain({"logit": Logit(), "scale-1": _scale(channels, side, shape, 0)})
+    return Chain({"logit": Logit(), "": _scale(channels, side, shape, 0)})
 
 
 def fixed(flow: Bijection) -> Bijection:
@@ -74,10 +74,11 @@ def _scale(channels: int, side: int, shape: ImageShape, index: int) -> Bijection
     """Steps on the 2x2 blocks of [B, channels, side, side], and the coarser scales on half of the channels."""
     width, half, hidden = 4 * channels, side // 2, shape.hidden[index]
     layers: dict[str, Bijection] = {
-        f"step-{step + 1}": _affine_step(width, step, hidden, half) for step in range(shape.steps[index])
+        f"scale-{index + 1}/step-{step + 1}": _affine_step(width, step, hidden, half)
+        for step in range(shape.steps[index])
     }
     if index + 1 < len(shape.steps):
-        layers[f"scale-{index + 2}"] = FirstHalf(_scale(width // 2, half, shape, index + 1))
+        layers[""] = FirstHalf(_scale(width // 2, half, shape, index + 1))
     return Squeezed(Chain(layers))
 
 

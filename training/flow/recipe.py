@@ -28,7 +28,7 @@ SHUTTLE_CONFIG = LoopConfig(
     steps=8000, batch_size=256, learning_rate=2e-3, gradient_clip=3.0, checkpoint_every=500, log_every=100
 )
 FASHION_CONFIG = LoopConfig(
-    steps=4500, batch_size=64, learning_rate=2e-3, gradient_clip=20.0, checkpoint_every=250, log_every=50
+    steps=6000, batch_size=32, learning_rate=3e-3, gradient_clip=10.0, checkpoint_every=250, log_every=50
 )
 FIRST_BATCH = 2048  # rows that set the ActNorm layers
 SHUTTLE_COLUMNS = tuple(f"V{index}" for index in range(1, 10))
@@ -120,6 +120,9 @@ class ShuttleRecipe(FlowRecipe):
     inverse_atol: float = 1e-3
     shape: TableShape = field(default_factory=TableShape)
 
+    def quick(self) -> Self:
+        return replace(super().quick(), shape=TableShape(steps=2, hidden=16))
+
     def load(self, folder: Path) -> Data:
         return _toy_table() if self.toy else shuttle(folder)
 
@@ -161,6 +164,9 @@ class FashionRecipe(FlowRecipe):
     forward_atol: float = 2e-2
     inverse_atol: float = 1e-3
     shape: ImageShape = field(default_factory=ImageShape)
+
+    def quick(self) -> Self:
+        return replace(super().quick(), shape=ImageShape(steps=(2, 1), hidden=(8, 8)))
 
     def load(self, folder: Path) -> Data:
         return toy_images() if self.toy else fashion(folder)
