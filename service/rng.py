@@ -14,14 +14,19 @@ SEED_LIMIT = 2**53
 
 
 def uniform(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Uniform on (0, 1): 53 bits, never 0 or 1."""
+    """Uniform on (0, 1): 52 bits, never 0 or 1."""
     bits = np.random.Philox(key=seed, counter=[0, step, stream, 0]).random_raw(int(np.prod(shape)))
-    return (((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53).reshape(shape)
+    return midpoints(bits).reshape(shape)
 
 
 def normal(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Standard normal, by the inverse of its distribution function in float64."""
     return inverse_normal_cdf(uniform(seed, stream, step, shape)).astype(np.float32)
+
+
+def midpoints(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The middle of the 2^52 equal parts of (0, 1) that the upper bits name; exact, for 53 bits would round up to 1."""
+    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def draw_seed() -> int:

@@ -75,7 +75,8 @@ def replay_sample(denoise: Graph, params: DiffusionParams, inputs: Arrays) -> Ar
     def answer(query: Query) -> Array:
         return _denoised(denoise, [Query(x, query.sigma) for x in query.x], inputs["label"].tolist())
 
-    return {"images": solve(heun(inputs["noise"] * np.float32(params.sigma_max), sigmas), answer)}
+    images = solve(heun(inputs["noise"] * np.float32(params.sigma_max), sigmas), answer)
+    return {"images": images.clip(-1, 1)}
 
 
 def _clean_images(denoise: Graph, trajectories: Sequence[Trajectory]) -> list[Array]:

@@ -1,0 +1,130 @@
+"""Data in: what fits becomes arrays, everything else a sentence with both numbers and the way out."""
+
+import numpy as np
+import pytest
+import tiny
+
+from fivefold.errors import InvalidInput
+from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
+from fivefold.images import Image
+from service import images
+from service.families.flow import FAMILY
+from service.families.pipeline import Refusal
+from service.families.registry import FAMILIES
+
+LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE = FAMILY.pipelines
+TABLE, PICTURES = tiny.table_model(9), tiny.image_flow_model((1, 4, 4))
+
+
+def grey(height: int = 4, width: int = 4, channels: int = 1) -> Image:
+    return Image(images.encode_png(np.full((channels, height, width), 0.6, np.float32)))
+
+
+def refusal(request, model=TABLE, pipeline=ENCODE) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        pipeline.prepare(request, model)
+    return caught.value
+
+
+def test_rows_of_a_table_are_taken_as_they_are() -> None:
+    rows = ENCODE.prepare(FlowEncodeRequest(rows=[[-1e6] * 9, [2.5] * 9], seeds=[5, 3]), TABLE)
+    assert [(row.index, row.seed, row.work) for row in rows] == [(0, 5, 1), (1, 3, 1)]
+    assert rows[1].arrays["x"].dtype == np.float32
+    assert rows[1].arrays["x"].tolist() == [2.5] * 9
+
+
+def test_an_image_and_its_pixels_are_the_same_input() -> None:
+    picture = ENCODE.prepare(FlowEncodeRequest(images=[grey()]), PICTURES)[0]
+    pixels = ENCODE.prepare(FlowEncodeRequest(rows=[[153 / 255] * 16]), PICTURES)[0]
+    np.testing.assert_array_equal(picture.arrays["x"], pixels.arrays["x"])
+    assert picture.arrays["x"].shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "model", "words"),
+    [
+        (FlowEncodeRequest(), TABLE, ["neither images nor rows", "rows of 9 numbers"]),
+        (FlowEncodeRequest(images=[grey()], rows=[[0.0] * 16]), PICTURES, ["images and rows both", "16"]),
+        (FlowEncodeRequest(images=[grey()]), TABLE, ["1 images", "9 columns", "rows of 9 numbers"]),
+        (FlowEncodeRequest(rows=[[0.0] * 17]), TABLE, ["17 numbers given", "9 expected", "send 9 numbers"]),
+        (FlowEncodeRequest(rows=[[]]), TABLE, ["0 numbers given", "9 expected"]),
+        (FlowEncodeRequest(rows=[[0.0] * 9]), PICTURES, ["9 numbers given", "16 expected", "1 x 4 x 4"]),
+        (FlowEncodeRequest(rows=[[0.0] * 15 + [1.5]]), PICTURES, ["entry 15 is 1.5", "0 to 1", "by 255"]),
+        (FlowEncodeRequest(rows=[[-0.1] * 16]), PICTURES, ["entry 0 is -0.1", "0 to 1"]),
+        (FlowEncodeRequest(rows=[[0.0] * 8 + [1e300]]), TABLE, ["entry 8 is 1e+300", "3.40282e+38"]),
+        (FlowEncodeRequest(images=[grey(5, 6)]), PICTURES, ["6 x 5 pixels", "4 x 4 expected", "resize"]),
+        (FlowEncodeRequest(images=[grey(channels=3)]), PICTURES, ["3 channels", "1 expected", "convert"]),
+        (FlowEncodeRequest(images=[Image(b"\x89PNG broken")]), PICTURES, ["not a readable PNG"]),
+        (FlowEncodeRequest(images=[Image(grey().data[:45])]), PICTURES, ["not a readable PNG"]),
+        (FlowEncodeRequest(rows=[[0.0] * 9], seeds=[1, 2]), TABLE, ["2 seeds given for 1 items"]),
+    ],
+)
+def test_a_refusal_states_both_numbers_and_the_way_out(request_, model, words: list[str]) -> None:
+    message = refusal(request_, model).message
+    assert all(word in message for word in words), message
+
+
+def test_bad_items_are_named_by_index_and_refused_together() -> None:
+    rows = [[0.0] * 9 for _ in range(40)]
+    for index in range(3, 40, 2):
+        rows[index] = [0.0] * 8
+    error = refusal(FlowLogLikelihoodRequest(rows=rows), pipeline=LOG_LIKELIHOOD)
+    assert [invalid.place for invalid in error.invalid] == [f"rows.{index}" for index in range(3, 23, 2)]
+    assert "19 of 40" in error.message
+
+
+def test_bad_items_are_skipped_where_the_client_asks() -> None:
+    prepared = ENCODE.prepare(FlowEncodeRequest(rows=[[0.0] * 9, [0.0]], on_error="skip"), TABLE)
+    assert [isinstance(item, Refusal) for item in prepared] == [False, True]
+    assert "1 numbers given, 9 expected" in prepared[1].message
+
+
+def test_latents_may_have_any_size_but_one_length() -> None:
+    row = DECODE.prepare(FlowDecodeRequest(latents=[[7.0] * 16]), PICTURES)[0]
+    assert row.arrays["z"].shape == (1, 4, 4)
+    error = refusal(FlowDecodeRequest(latents=[[0.0] * 16, [0.0] * 9]), PICTURES, DECODE)
+    assert error.invalid[0].place == "latents.1"
+    assert "9 numbers given, 16 expected" in error.message
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "request_"),
+    [
+        (LOG_LIKELIHOOD, FlowLogLikelihoodRequest(rows=[[0.0] * 9])),
+        (ENCODE, FlowEncodeRequest(rows=[[0.0] * 9])),
+        (DECODE, FlowDecodeRequest(latents=[[0.0] * 9])),
+        (SAMPLE, FlowSampleRequest()),
+    ],
+)
+def test_a_model_of_another_family_is_refused(pipeline, request_) -> None:
+    message = refusal(request_, tiny.diffusion_model(), pipeline).message
+    assert "diffusion" in message
+    assert "family flow" in message
+
+
+def test_samples_have_the_seeds_and_the_count_of_the_request() -> None:
+    assert [row.seed for row in SAMPLE.prepare(FlowSampleRequest(n=3, seed=10), TABLE)] == [10, 11, 12]
+    assert [row.seed for row in SAMPLE.prepare(FlowSampleRequest(seeds=[4, 4]), TABLE)] == [4, 4]
+
+
+def test_every_operation_of_the_contract_has_one_pipeline() -> None:
+    import fivefold.diffusion
+    import fivefold.flow
+
+    contract = fivefold.flow.OPERATIONS + fivefold.diffusion.OPERATIONS
+    assert [pipeline.operation for family in FAMILIES for pipeline in family.pipelines] == list(contract)
+    assert all(pipeline.operation.family == family.name for family in FAMILIES for pipeline in family.pipelines)
+
+
+def test_the_example_of_every_operation_can_be_prepared() -> None:
+    models = {"flow-shuttle": TABLE, "diffusion": tiny.model_of(fashion_like())}
+    for family in FAMILIES:
+        for pipeline in family.pipelines:
+            operation = pipeline.operation
+            model = models["diffusion" if family.name == "diffusion" else "flow-shuttle"]
+            assert pipeline.prepare(operation.request.model_validate(operation.example), model)
+
+
+def fashion_like():
+    params = tiny.diffusion_model((1, 28, 28)).manifest.params
+    return params.model_copy(update={"classes": ("ankle-boot",)})

@@ -1,0 +1,91 @@
+"""The flow's sessions: densities add up, the inverse returns, and no row knows its neighbours."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+
+from fivefold.flow import (
+    FlowDecodeRequest,
+    FlowEncodeRequest,
+    FlowLogLikelihoodRequest,
+    FlowSampleRequest,
+)
+from fivefold.operation import SeededRequest
+from model_store.store import Model
+from service import rng
+from service.arrays import fingerprint
+from service.families.flow import FAMILY
+from service.families.flow.session import dequantisation_noise
+from service.families.pipeline import Fields, Pipeline
+
+LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE = FAMILY.pipelines
+ROWS = [[1.0, 2.0, 3.0], [4.0, 0.0, -6.0]]
+
+
+def answers(pipeline: Pipeline, request: SeededRequest, model: Model | None = None) -> list[Fields]:
+    model = model or tiny.table_model()
+    session = FAMILY.open_sessions(model, tiny.flow_graphs())[pipeline.session_kind]
+    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
+    return pipeline.render(request, done, model)
+
+
+def test_the_parts_of_a_log_likelihood_add_up() -> None:
+    for item in answers(LOG_LIKELIHOOD, FlowLogLikelihoodRequest(rows=ROWS, include_terms=True)):
+        parts = item["base_log_prob_nats"] + sum(item["log_dets_nats"].values())
+        assert item["log_prob_nats"] == pytest.approx(parts, abs=1e-5)
+        assert item["log_prob_nats"] == pytest.approx(float(np.sum(item["terms_nats"])), abs=1e-5)
+        assert item["bits_per_dim"] == pytest.approx(-item["log_prob_nats"] / (3 * math.log(2)))
+        assert item["round_trip_error"] < 1e-5
+
+
+def test_the_log_likelihood_is_that_of_the_dequantised_row() -> None:
+    item = answers(LOG_LIKELIHOOD, FlowLogLikelihoodRequest(rows=ROWS[:1], seed=5))[0]
+    z = (np.array(ROWS[0]) + dequantisation_noise(5, (3,)) - tiny.SHIFT) / tiny.SCALE
+    exact = np.sum(-0.5 * z**2 - 0.5 * math.log(2 * math.pi) - math.log(tiny.SCALE))
+    assert item["log_prob_nats"] == pytest.approx(exact, abs=1e-5)
+
+
+def test_decoding_an_encoding_returns_the_row() -> None:
+    latents = [item["latents"].tolist() for item in answers(ENCODE, FlowEncodeRequest(rows=ROWS, seed=3))]
+    decoded = answers(DECODE, FlowDecodeRequest(latents=latents))
+    assert [item["row"].tolist() for item in decoded] == ROWS
+
+
+def test_decoding_the_latents_of_a_seed_is_sampling_from_it() -> None:
+    latents = [(0.5 * rng.normal(seed, 1, 0, (3,))).tolist() for seed in (8, 9)]
+    sampled = answers(SAMPLE, FlowSampleRequest(n=2, seed=8, temperature=0.5))
+    decoded = answers(DECODE, FlowDecodeRequest(latents=latents))
+    assert [item["row"].tolist() for item in sampled] == [item["row"].tolist() for item in decoded]
+
+
+def test_at_temperature_zero_every_sample_is_the_mode() -> None:
+    rows = [item["row"].tolist() for item in answers(SAMPLE, FlowSampleRequest(n=3, seed=1, temperature=0))]
+    assert rows == [[tiny.SHIFT] * 3] * 3
+
+
+def test_an_item_asked_for_alone_is_the_same_item() -> None:
+    together = answers(SAMPLE, FlowSampleRequest(n=7, seed=20))
+    alone = answers(SAMPLE, FlowSampleRequest(n=1, seed=24))
+    assert fingerprint([together[4]]) == fingerprint(alone)
+
+
+def test_dequantisation_noise_never_reaches_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rng, "uniform", lambda *_: np.full(4, 1 - 2.0**-53))  # once in 2^52 draws
+    assert (dequantisation_noise(0, (4,)) < 1).all()
+
+
+def test_scoring_draws_other_noise_than_sampling() -> None:
+    uniform = dequantisation_noise(6, (1000,))
+    normal = rng.normal(6, 1, 0, (1000,))
+    assert abs(np.corrcoef(uniform, normal)[0, 1]) < 0.1
+
+
+def test_images_are_answered_as_images() -> None:
+    request = FlowSampleRequest(n=1, seed=1)
+    assert answers(SAMPLE, request, tiny.image_flow_model())[0]["image"].shape == (1, 4, 4)
+
+
+def test_terms_are_answered_only_where_they_are_asked_for() -> None:
+    assert "terms_nats" not in answers(LOG_LIKELIHOOD, FlowLogLikelihoodRequest(rows=ROWS))[0]

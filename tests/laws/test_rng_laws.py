@@ -1,0 +1,79 @@
+"""Noise: a function of seed, stream and step alone, with the distribution it claims."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from service import rng
+
+
+@pytest.mark.parametrize("draw", [rng.uniform, rng.normal])
+def test_the_same_seed_stream_and_step_give_the_same_bits(draw) -> None:
+    assert draw(7, 1, 3, (4, 5)).tobytes() == draw(7, 1, 3, (4, 5)).tobytes()
+
+
+@pytest.mark.parametrize("draw", [rng.uniform, rng.normal])
+def test_a_shorter_draw_is_the_beginning_of_a_longer_one(draw) -> None:
+    longest = draw(7, 1, 3, (97,))
+    assert all(draw(7, 1, 3, (size,)).tobytes() == longest[:size].tobytes() for size in (1, 5, 16, 33))
+
+
+def test_any_other_seed_stream_or_step_gives_other_bits() -> None:
+    draws = {
+        rng.uniform(*key, (4,)).tobytes() for key in itertools.product((0, 1, 2**52, 2**53 - 1), range(3), range(3))
+    }
+    assert len(draws) == 4 * 3 * 3
+
+
+def test_the_stream_does_not_change_from_one_release_to_the_next() -> None:
+    digest = hashlib.sha256(rng.uniform(7, 1, 3, (1000,)).tobytes()).hexdigest()
+    assert digest == "aa6d351159d4bb76a5f786acc1fbff3b2dd6c760cf9b8b1f1221b8432619ae2e"
+    np.testing.assert_allclose(rng.normal(7, 1, 3, (3,)), [-0.0026566, 0.4402946, -1.3715246], rtol=1e-6)
+
+
+def test_no_bits_give_zero_or_one() -> None:
+    lowest, highest = rng.midpoints(np.array([0, 2**64 - 1], np.uint64))
+    assert lowest > 0
+    assert highest < 1
+    assert lowest == 1 - highest
+    assert np.isfinite(rng.inverse_normal_cdf(np.array([lowest, highest]))).all()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        lambda: rng.uniform(11, 0, 0, (50_000,)),
+        lambda: np.concatenate([rng.uniform(seed, 0, 0, (5,)) for seed in range(4_000)]),
+        lambda: np.concatenate([rng.uniform(0, 0, step, (5,)) for step in range(4_000)]),
+    ],
+    ids=["one seed", "neighbouring seeds", "neighbouring steps"],
+)
+def test_uniform_numbers_are_uniform(numbers) -> None:
+    assert scipy.stats.kstest(numbers(), "uniform").pvalue > 0.001
+
+
+def test_normal_numbers_are_normal() -> None:
+    assert scipy.stats.kstest(rng.normal(11, 0, 0, (50_000,)), "norm").pvalue > 0.001
+
+
+def test_neighbouring_seeds_and_streams_are_uncorrelated() -> None:
+    keys = [(seed, stream) for seed in range(8) for stream in range(4)]
+    correlations = np.corrcoef([rng.normal(*key, 0, (4_000,)) for key in keys])
+    assert np.abs(correlations - np.eye(len(keys))).max() < 5 / np.sqrt(4_000)
+
+
+def test_the_inverse_of_the_normal_distribution_function_is_that_of_scipy() -> None:
+    p = np.concatenate(
+        [rng.uniform(1, 0, 0, (20_000,)), 10.0 ** -np.linspace(0.4, 300, 3_000), 1 - 2.0 ** -np.arange(2, 53)]
+    )
+    np.testing.assert_allclose(rng.inverse_normal_cdf(p), scipy.special.ndtri(p), rtol=2e-15, atol=2e-16)
+
+
+def test_drawn_seeds_are_in_range_and_differ() -> None:
+    seeds = {rng.draw_seed() for _ in range(100)}
+    assert len(seeds) == 100
+    assert all(0 <= seed < rng.SEED_LIMIT for seed in seeds)
