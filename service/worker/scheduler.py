@@ -172,12 +172,11 @@ class Scheduler:
         """Predicted seconds of further jobs that are worth holding: two full steps, less what is here.
 
         A job counts as its share of a step, a large one as a sixteenth, so that several large jobs live side by side.
+        A full step is predicted as so many jobs of one row, on the session where that takes the least time.
         """
         share = sum(min(held.rows / self._step_rows(held.session), LARGE_JOB_STEPS) for held in self._held.values())
-        shortest = min(
-            (limits.curve.seconds(self._step_rows(key)) for key, limits in self._limits.items()), default=0.0
-        )
-        return (HELD_STEPS - share) * shortest
+        full_steps = (self._step_rows(key) * limits.curve.seconds(1.0) for key, limits in self._limits.items())
+        return (HELD_STEPS - share) * min(full_steps, default=0.0)
 
     def _rank(self, held: Held, now: float) -> tuple[float, ...]:
         """Lower goes first. The order of arrival makes every rank different."""
