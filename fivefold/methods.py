@@ -1,6 +1,7 @@
 """The named methods of both clients: one line per operation, typed by its request."""
 
 from collections.abc import Awaitable, Callable
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from fivefold import diffusion, flow
@@ -23,6 +24,10 @@ class BoundMethod(Generic[P, ResultT, StreamT]):
         self._client = client
         self._operation = operation
         self.__doc__ = operation.summary
+
+    @property
+    def __signature__(self) -> Signature:
+        return signature(self._operation.request)
 
     def __call__(self, *_: P.args, **fields: P.kwargs) -> ResultT:
         result: ResultT = self._client.call(self._operation, built(self._operation.request, fields))

@@ -14,6 +14,7 @@ from mypy import api as mypy
 from pydantic import BaseModel
 
 import fivefold
+from fivefold.diffusion import DiffusionSampleRequest
 from fivefold.methods import Method, Methods
 from fivefold.operation import AnyOperation
 
@@ -42,6 +43,13 @@ def test_there_is_one_named_method_for_every_operation() -> None:
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_a_method_takes_the_arguments_of_its_own_request(method: "Method[..., BaseModel, BaseModel]") -> None:
     assert method.request is method.operation.request
+
+
+def test_help_on_a_method_shows_its_arguments_and_what_it_does() -> None:
+    with fivefold.Client() as client:
+        arguments = set(inspect.signature(client.diffusion_sample).parameters)
+        assert arguments == set(DiffusionSampleRequest.model_fields)
+        assert inspect.getdoc(client.diffusion_sample) == "Sample images of a class, with previews of every step"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
