@@ -6,7 +6,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from model_store.manifest import DiffusionParams
 from training.diffusion.bound import bound_nats, decoder_nats, prior_kl_nats, transition_kl_nats
 from training.diffusion.model import Denoiser, Preconditioning
 from training.diffusion.objective import denoising_loss, loss_weight
@@ -198,8 +197,5 @@ def test_the_bound_of_an_ideal_denoiser_is_above_the_entropy_of_the_data_and_clo
     probability /= probability.sum()
     entropy = float(-(probability * np.log(probability)).sum())
     clean = np.random.default_rng(0).choice(values, (400, 1, 8, 8), p=probability).astype(np.float32)
-    params = DiffusionParams(
-        image_shape=(1, 8, 8), classes=("all",), sigma_data=deviation, sigma_min=0.004, sigma_max=20.0
-    )
-    nats = bound_nats(Ideal(0.0, deviation), clean, np.zeros(400, dtype=np.int64), params, draws=50)
+    nats = bound_nats(Ideal(0.0, deviation), clean, np.zeros(400, dtype=np.int64), (0.004, 20.0), draws=50)
     assert entropy < nats.mean() / 64 < entropy + 0.5

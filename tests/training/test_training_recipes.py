@@ -1,5 +1,7 @@
 """The command line: every recipe's toy runs from data to a published, verified model, twice with the same bits."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +15,58 @@ from training.checks import runner
 from training.diffusion.sampler import denoiser_of, heun, karras_sigmas
 from training.publish import CALIBRATION, CARD, SAMPLES
 
-
-def train(name: str, folder: Path, *options: str) -> int:
-    return main([name, "--quick", "--runs", str(folder / "runs"), "--data", str(folder / "data"), *options])
+Trained = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module", params=[recipe.name for recipe in RECIPES])
-def toy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The name of a recipe, and a folder where its toy has trained."""
-    folder = tmp_path_factory.mktemp(request.param)
-    assert train(request.param, folder) == 0
-    return request.param, folder
+def train(name: str, folder: Path) -> int:
+    return main([name, "--quick", "--runs", str(folder / "runs"), "--data", str(folder / "data")])
 
 
 def published(name: str, folder: Path) -> Model:
     return Store(folder / "runs" / "toys").resolve(name)
 
 
-def test_a_toy_is_published_whole_and_its_goldens_replay(toy: tuple[str, Path]) -> None:
-    model = published(*toy)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A function that trains the toy of a recipe, once, and returns its folder."""
+
+    @cache
+    def once(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        assert train(name, folder) == 0
+        return folder
+
+    return once
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES])
+def test_a_toy_is_published_whole_without_a_download_and_its_goldens_replay(name: str, trained: Trained) -> None:
+    folder = trained(name)
+    model = published(name, folder)
     model.verify()
     assert {GOLDEN, CALIBRATION, SAMPLES, CARD} <= set(model.manifest.files)
+    assert model.manifest.provenance.data == {}
+    assert not (folder / "data").exists()
     for graph, spec in model.manifest.graphs.items():
         replay(model, graph, runner(model.graph(graph), spec))
 
 
-def test_a_toy_needs_no_download(toy: tuple[str, Path]) -> None:
-    assert published(*toy).manifest.provenance.data == {}
-    assert not (toy[1] / "data").exists()
-
-
 def test_publishing_a_version_twice_is_an_error_message_and_not_a_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [train("classifier-fashion", tmp_path) for _ in range(2)] == [0, 1]
+    assert train("classifier-fashion", trained("classifier-fashion")) == 1
     assert "exists; publish another version" in capsys.readouterr().out
 
 
-def test_the_same_recipe_trains_to_the_same_graph_and_metrics_again(tmp_path: Path) -> None:
-    models = []
-    for folder in (tmp_path / "first", tmp_path / "second"):
-        assert train("classifier-fashion", folder) == 0
-        models.append(published("classifier-fashion", folder))
+def test_the_same_recipe_trains_to_the_same_graph_and_metrics_again(trained: Trained, tmp_path: Path) -> None:
+    assert train("classifier-fashion", tmp_path) == 0
+    models = [published("classifier-fashion", folder) for folder in (trained("classifier-fashion"), tmp_path)]
     assert models[0].graph("classify") == models[1].graph("classify")
     assert models[0].manifest.metrics == models[1].manifest.metrics
 
 
-def test_the_golden_sample_is_the_trajectory_of_the_denoiser(tmp_path: Path) -> None:
-    assert train("diffusion-fashion", tmp_path) == 0
-    model = published("diffusion-fashion", tmp_path)
+def test_the_golden_sample_is_the_trajectory_of_the_denoiser(trained: Trained) -> None:
+    model = published("diffusion-fashion", trained("diffusion-fashion"))
     golden, spec, params = unpack(model, "sample"), model.manifest.graphs["denoise"], model.manifest.params
     assert isinstance(params, DiffusionParams)
     sigmas = karras_sigmas(int(golden.inputs["steps"]), params.sigma_min, params.sigma_max, params.rho)

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from model_store.manifest import DiffusionParams
 from training.diffusion.sampler import Denoise, Floats
 
 LEVELS = 1000  # T, the number of transitions
@@ -16,16 +15,22 @@ Nats = NDArray[np.float64]
 
 
 def bound_nats(
-    denoise: Denoise, clean: Floats, label: NDArray[np.int64], params: DiffusionParams, draws: int, seed: int = 0
+    denoise: Denoise,
+    clean: Floats,
+    label: NDArray[np.int64],
+    sigma_range: tuple[float, float],
+    draws: int,
+    seed: int = 0,
 ) -> Nats:
     """An unbiased estimate, per image [N], of the bound L of Ho et al. 2020 (arXiv:2006.11239, eq. 5), in nats.
 
-    clean [N, C, H, W] holds 8-bit images scaled to [-1, 1]. The chain has T = 1000 log-spaced levels from sigma_min
-    to sigma_max; every image gets one transition drawn from each of `draws` equal strata.
+    clean [N, C, H, W] holds 8-bit images scaled to [-1, 1]. The chain has T = 1000 log-spaced transitions over
+    `sigma_range`; for every image, one of them is drawn from each of `draws` equal strata.
     """
     random = np.random.default_rng(seed)
-    sigmas = np.geomspace(params.sigma_min, params.sigma_max, LEVELS + 1)
-    total = prior_kl_nats(clean, params.sigma_max) + decoder_nats(clean, params.sigma_min, random)
+    sigma_min, sigma_max = sigma_range
+    sigmas = np.geomspace(sigma_min, sigma_max, LEVELS + 1)
+    total = prior_kl_nats(clean, sigma_max) + decoder_nats(clean, sigma_min, random)
     for first, size in _strata(draws):
         before = first + random.integers(size, size=len(clean))
         sigma = sigmas[before + 1]

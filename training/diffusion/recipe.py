@@ -68,7 +68,7 @@ class DiffusionRecipe:
         return Artefacts(
             graphs={"denoise": graph},
             params=params,
-            metrics=self._metrics(denoiser, denoise, params, samples, data),
+            metrics=self._metrics(denoiser, denoise, samples, data),
             goldens={"denoise": record(graph, _golden_inputs(data)), "sample": _golden_sample(denoise, params)},
             calibration={
                 "pixel_mean": pixels.mean(dim=0).float().numpy(),
@@ -78,16 +78,14 @@ class DiffusionRecipe:
             description=DESCRIPTION,
         )
 
-    def _metrics(
-        self, denoiser: Denoiser, denoise: Denoise, params: DiffusionParams, samples: Floats, data: Data
-    ) -> dict[str, float]:
-        test, labels, no_class = scaled(data.test[0]).numpy(), data.test[1].numpy(), len(params.classes)
+    def _metrics(self, denoiser: Denoiser, denoise: Denoise, samples: Floats, data: Data) -> dict[str, float]:
+        test, labels, classes = scaled(data.test[0]).numpy(), data.test[1].numpy(), len(FASHION_CLASSES)
         bounded = slice(self.effort.bounded)
         return {
             "held_out_loss": held_out_loss(denoiser, scaled(data.held_out[0]), data.held_out[1]),
-            **sample_metrics(samples, test, Scorer(), len(params.classes), self.effort.sample_steps),
-            **denoising_metrics(denoise, test[: self.effort.denoised], no_class),
-            **bound_metrics(denoise, test[bounded], labels[bounded], params, self.effort.bound_draws),
+            **sample_metrics(samples, test, Scorer(), classes, self.effort.sample_steps),
+            **denoising_metrics(denoise, test[: self.effort.denoised], no_class=classes),
+            **bound_metrics(denoise, test[bounded], labels[bounded], self.effort.bound_draws),
         }
 
 
@@ -141,7 +139,7 @@ DESCRIPTION = Description(
     "test images with Gaussian noise of standard deviation N of 255, beside the noisy image and scikit-image's "
     "non-local means. FD-fmnist is the Frechet distance to the training set in the features of "
     "training/metrics/classifier-fashion; the figure for as many test images is its floor. The variational bound is "
-    "on -log p(x | class), with 1000 noise levels from 0.002 to 80.",
+    "on -log p(x | class), with 1000 noise levels from 0.006 to 80.",
     limits="It knows nothing but these ten kinds of clothing: other images are pulled towards them. Its figures for "
     "guidance are not measured. FD-fmnist cannot be compared with any published FID.",
 )
