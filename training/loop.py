@@ -3,19 +3,16 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from training.data import Data
+from training.progress import progress
 from training.publish import Artefacts
 
 CHECKPOINT = "checkpoint.pt"
@@ -88,12 +85,12 @@ def train(recipe: Recipe, data: Data, run_folder: Path) -> Trained:
     run_folder.mkdir(parents=True, exist_ok=True)
     config, state = recipe.config, _State.start(recipe, data)
     state.resume(run_folder / CHECKPOINT)
-    with _report(recipe.name, config, run_folder, state.step) as report:
+    with progress(recipe.name, config.steps, config.log_every, run_folder, state.step) as report:
         while state.step < config.steps:
             began = time.perf_counter()
             loss = state.advance(recipe, data.train)
             state.seconds += time.perf_counter() - began
-            report(state.step, loss)
+            report(state.step, loss, learning_rate(config, state.step))
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 state.save(run_folder / CHECKPOINT)
     return Trained(state.ema.eval(), state.seconds)
@@ -168,34 +165,3 @@ class _State:
             for name in ("network", "ema", "optimizer"):
                 getattr(self, name).load_state_dict(saved[name])
             self.step, self.seconds = saved["step"], saved["seconds"]
-
-
-class _Report(Protocol):
-    def __call__(self, step: int, loss: float) -> None: ...
-
-
-@contextmanager
-def _report(name: str, config: LoopConfig, run_folder: Path, step: int) -> Iterator[_Report]:
-    """A progress bar on the terminal (lines, where there is none) and TensorBoard scalars in the run's folder."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with SummaryWriter(run_folder, purge_step=step) as board, Progress(*columns) as bar:
-        task = bar.add_task(name, total=config.steps, completed=step)
-        losses: list[float] = []
-        began = time.perf_counter()
-
-        def report(step: int, loss: float) -> None:
-            nonlocal began
-            losses.append(loss)
-            if step % config.log_every and step != config.steps:
-                return
-            rate, mean = len(losses) / (time.perf_counter() - began), sum(losses) / len(losses)
-            text = f"{name}  loss {mean:.4f}  {rate:.2f} steps/s"
-            bar.update(task, completed=step, description=text)
-            if not bar.console.is_terminal:
-                bar.console.print(f"{step}/{config.steps}  {text}")
-            for key, value in {"loss": mean, "steps_per_s": rate, "learning_rate": learning_rate(config, step)}.items():
-                board.add_scalar(key, value, step)
-            losses.clear()
-            began = time.perf_counter()
-
-        yield report
