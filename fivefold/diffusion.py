@@ -64,7 +64,10 @@ class DiffusionSample(Item):
 
 
 class DiffusionRestoration(Item):
-    """`sigma` is the noise level used (denoise), `consistency_error` is max |A x - y| in [0, 1] (the other tasks)."""
+    """`sigma` is the noise level used (denoise), `consistency_error` is max |A x - y| in [0, 1] (the other tasks).
+
+    The error is that of the 8-bit picture where it is the larger: rounding alone can cost half a level.
+    """
 
     image: Image
     sigma: float | None = None
@@ -72,7 +75,7 @@ class DiffusionRestoration(Item):
 
 
 class DiffusionPreview(Chunk):
-    """The clean image as the model sees it at step `step` of `steps`, where the noise level is `sigma`."""
+    """The clean image as the model sees it at step `step` of `steps`, where the noise level is `sigma` in pixel units."""
 
     step: int
     steps: int
