@@ -75,7 +75,7 @@ class DiffusionRestoration(Item):
 
 
 class DiffusionPreview(Chunk):
-    """The clean image as the model sees it at step `step` of `steps`, where the noise level is `sigma` in pixel units."""
+    """The clean image as the model sees it at step `step` of `steps`, at noise level `sigma` (in pixel units)."""
 
     step: int
     steps: int

@@ -42,8 +42,8 @@ class Denoiser:
 
     def step(self, rows: Sequence[RowId]) -> list[Event]:
         # The graph is asked before any trajectory moves: if it raises, no row has advanced.
-        clean = _clean_images(self._denoise, [self._rows[row] for row in rows])
-        return [event for row, x0 in zip(rows, clean, strict=True) for event in self._advance(row, x0)]
+        answers = _answers(self._denoise, [self._rows[row] for row in rows])
+        return [event for row, answer in zip(rows, answers, strict=True) for event in self._advance(row, answer)]
 
     def drop(self, rows: Sequence[RowId]) -> None:
         for row in rows:
@@ -52,10 +52,10 @@ class Denoiser:
     def close(self) -> None:
         self._rows.clear()
 
-    def _advance(self, row: RowId, x0: Array) -> Iterator[Event]:
+    def _advance(self, row: RowId, answer: Sequence[Array]) -> Iterator[Event]:
         trajectory = self._rows[row]
         try:
-            preview, result = trajectory.advance(x0)
+            preview, result = trajectory.advance(*answer)
         except Exception as error:
             structlog.get_logger().exception("trajectory_failed", job_id=row[0], row=row[1])
             self.drop([row])
@@ -79,11 +79,11 @@ def replay_sample(denoise: Graph, params: DiffusionParams, inputs: Arrays) -> Ar
     return {"images": images.clip(-1, 1)}
 
 
-def _clean_images(denoise: Graph, trajectories: Sequence[Trajectory]) -> list[Array]:
-    """What each trajectory asked for, guidance applied."""
+def _answers(denoise: Graph, trajectories: Sequence[Trajectory]) -> list[list[Array]]:
+    """What each trajectory asked for, under each of its labels."""
     asked = [(trajectory.query, label) for trajectory in trajectories for label in trajectory.labels]
     answers = iter(_denoised(denoise, *zip(*asked, strict=True)))
-    return [trajectory.guided(*islice(answers, len(trajectory.labels))) for trajectory in trajectories]
+    return [list(islice(answers, len(trajectory.labels))) for trajectory in trajectories]
 
 
 def _denoised(denoise: Graph, queries: Sequence[Query], labels: Sequence[int]) -> Array:

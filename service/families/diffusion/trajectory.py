@@ -26,19 +26,12 @@ class Trajectory:
         self._solver = _integration(row, params)
         self.query = next(self._solver)
 
-    def guided(self, conditional: Array, unconditional: Array | None = None) -> Array:
-        """D_none + g (D_class - D_none) (Ho and Salimans 2022, arXiv:2207.12598)."""
-        if unconditional is None:
-            return conditional
-        return unconditional + float(self._row.params["guidance"]) * (conditional - unconditional)
-
-    def advance(self, x0: Array) -> tuple[Arrays | None, Arrays | None]:
-        """Take the clean image; returns the preview of a step that begins, and the result once the last has ended.
+    def advance(self, conditional: Array, unconditional: Array | None = None) -> tuple[Arrays | None, Arrays | None]:
+        """Take D(x; sigma) under each label; returns the preview of a step that begins, and the result at the end.
 
         Raises RowNotFinite; then nothing has been sent to the solver.
         """
-        if self._operator is not None:
-            x0 = project(self._operator, _scaled(self._row.arrays["measurement"]), x0)
+        x0 = self._clean(conditional, unconditional)
         if not np.isfinite(x0).all():
             raise RowNotFinite(f"the model gave NaN or infinity in step {self.step + 1} of {self.steps}")
         preview = self._preview(x0) if self.query.previewed else None
@@ -47,6 +40,15 @@ class Trajectory:
         except StopIteration as end:
             return preview, self._result(end.value)
         return preview, None
+
+    def _clean(self, conditional: Array, unconditional: Array | None) -> Array:
+        """D_none + g (D_class - D_none) (Ho and Salimans 2022, arXiv:2207.12598), held to what was measured."""
+        x0 = conditional
+        if unconditional is not None:
+            x0 = unconditional + float(self._row.params["guidance"]) * (conditional - unconditional)
+        if self._operator is not None:
+            x0 = project(self._operator, _scaled(self._row.arrays["measurement"]), x0)
+        return x0
 
     def _preview(self, x0: Array) -> Arrays:
         self.step += 1
