@@ -58,8 +58,8 @@ def accuracy(logits: Floats, labels: NDArray[np.int64]) -> float:
 class Scorer:
     """FD-fmnist: the Frechet distance between images and the Fashion-MNIST training set, in the classifier's features.
 
-    A figure is comparable only with figures of the same classifier (its sha256: `digest`) and the same number of
-    images. `floor` is the distance of the 10,000 test images.
+    A figure is comparable only with figures of the same classifier (`provenance` holds its sha256) and of the same
+    number of images. `floor` is the distance of the 10,000 test images.
     """
 
     def __init__(self, root: Path = CLASSIFIER_ROOT) -> None:
@@ -67,7 +67,7 @@ class Scorer:
         spec = model.manifest.graphs["classify"]
         self._run = runner(model.graph("classify"), spec)
         self._reference = _reference(model)
-        self.digest = spec.sha256
+        self.provenance = {f"{CLASSIFIER}/{spec.file}": spec.sha256}
         self.floor = model.manifest.metrics["fd_fmnist_floor"]
 
     def fd_fmnist(self, images: Floats) -> float:

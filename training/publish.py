@@ -34,7 +34,8 @@ class Artefacts:
     """All that a recipe publishes.
 
     `metrics` have their units in their names. `goldens` are recorded runs by graph or case. `samples` is a PNG.
-    `twins` are the same weights as other graphs, published as "<version>-<twin>".
+    `scored_by` names the files that the metrics depend on, with their sha256. `twins` are the same weights as other
+    graphs, published as "<version>-<twin>".
     """
 
     graphs: Mapping[str, Exported]
@@ -44,6 +45,7 @@ class Artefacts:
     calibration: Mapping[str, NDArray[np.generic]]
     samples: bytes
     description: Description
+    scored_by: Mapping[str, str] = field(default_factory=dict)
     twins: Mapping[str, Mapping[str, Exported]] = field(default_factory=dict)
 
 
@@ -71,7 +73,7 @@ def publish(run: Run, artefacts: Artefacts, store: Store) -> Model:
 
 
 def _publish(run: Run, version: str, artefacts: Artefacts, graphs: Mapping[str, Exported], store: Store) -> Model:
-    provenance = _provenance(run)
+    provenance = _provenance(run, artefacts)
     files = {
         GOLDEN: pack(artefacts.goldens),
         CALIBRATION: _npz(artefacts.calibration),
@@ -90,13 +92,13 @@ def _publish(run: Run, version: str, artefacts: Artefacts, graphs: Mapping[str, 
     return store.publish(manifest, {**files, **{graph.spec.file: graph.data for graph in graphs.values()}})
 
 
-def _provenance(run: Run) -> Provenance:
+def _provenance(run: Run, artefacts: Artefacts) -> Provenance:
     commit = subprocess.run(("git", "rev-parse", "HEAD"), capture_output=True, text=True, check=False).stdout.strip()
     return Provenance(
         commit=commit or "unknown",
         command=run.command,
         seed=run.seed,
-        data=dict(run.data),
+        data={**run.data, **artefacts.scored_by},
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_seconds=round(run.seconds, 1),
         machine=f"{os.cpu_count()}-core {os.uname().machine} CPU, one thread, no GPU",
