@@ -91,31 +91,3 @@ class FairQueue:
     def _holds(self, entry: tuple[float, int, str]) -> bool:
         ticket = self._tickets.get(entry[2])
         return ticket is not None and ticket.order == entry[1]
-
-
-class DrainRate:
-    """Predicted seconds that workers finish per second of wall time while they have work; 1 before any measurement.
-
-    An exponentially weighted mean with a half-life of 10 s. Idle time does not count.
-    """
-
-    half_life_seconds = 10.0
-
-    def __init__(self) -> None:
-        self._mark = 0.0
-        self._predicted = self._elapsed = 0.0
-
-    def begin(self, now: float) -> None:
-        """Work starts after idleness."""
-        self._mark = now
-
-    def finish(self, predicted_seconds: float, now: float) -> None:
-        elapsed = max(0.0, now - self._mark)
-        decay = 0.5 ** (elapsed / self.half_life_seconds)
-        self._predicted = self._predicted * decay + predicted_seconds
-        self._elapsed = self._elapsed * decay + elapsed
-        self._mark = now
-
-    @property
-    def value(self) -> float:
-        return self._predicted / self._elapsed if self._predicted > 0.0 and self._elapsed > 0.0 else 1.0

@@ -133,7 +133,7 @@ class Worker:
 
     def _drop(self, held: Held | None, end: str) -> None:
         if held is not None:
-            self.steps.drop(held.session, held.unfinished(), end)
+            self.steps.drop(held.place.key, held.unfinished(), end)
 
     # Start, heartbeat, control, end
 

@@ -1,6 +1,5 @@
 """Which session steps next, and with which rows. Pure: no clock, no I/O, no tensors."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from model_store.store import ModelRef
 from service.broker.base import CostCurve
-from service.jobs import Job, Lease, Priority, Row, RowId
+from service.jobs import Job, Lease, Row, RowId
 
 SessionKey = tuple[ModelRef, str]
 
@@ -18,14 +17,6 @@ PATIENCE_STEPS = 100
 # How much a worker holds: enough for the next step while this one runs, and several large jobs side by side.
 HELD_STEPS = 2.0
 LARGE_JOB_STEPS = 1.0 / 16.0
-
-
-class Flow(NamedTuple):
-    """Whose jobs share: those of one tenant and class on one session."""
-
-    session: SessionKey
-    tenant: str
-    priority: Priority
 
 
 class Step(NamedTuple):
@@ -52,12 +43,35 @@ class SessionLimits:
 
 
 @dataclass(eq=False)
+class Place:
+    """A registered session and how many rows are resident in it."""
+
+    key: SessionKey
+    limits: SessionLimits
+    step_rows: int
+    residents: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.limits.capacity - self.residents
+
+
+@dataclass(eq=False)
+class Flow:
+    """Whose jobs share: those of one tenant and class on one session; `served` is device seconds over the weight."""
+
+    weight: float
+    served: float = 0.0
+    jobs: int = 0
+
+
+@dataclass(eq=False)
 class Held:
     """A job that this worker holds: its rows that wait and those that are resident, with the work they still need."""
 
     lease: Lease
     order: int
-    session: SessionKey
+    place: Place
     flow: Flow
     stepped_at: float
     remaining_work: float
@@ -96,33 +110,29 @@ class Scheduler:
     def __init__(self, max_step_ms: float, class_weights: Mapping[str, float]) -> None:
         self.max_step_seconds = max_step_ms / 1000.0
         self.weights = class_weights
-        self._limits: dict[SessionKey, SessionLimits] = {}
-        self._residents: dict[SessionKey, int] = {}
+        self._places: dict[SessionKey, Place] = {}
         self._held: dict[str, Held] = {}
-        self._jobs: Counter[Flow] = Counter()
-        self._served: dict[Flow, float] = {}
+        self._flows: dict[tuple[SessionKey, str, str], Flow] = {}
         self._virtual_time = 0.0
         self._arrivals = 0
 
     def register(self, session: SessionKey, limits: SessionLimits) -> None:
         """Make a session known before its first job."""
-        self._limits[session], self._residents[session] = limits, 0
+        self._places[session] = Place(session, limits, limits.rows_per_step(self.max_step_seconds))
 
     def forget(self, session: SessionKey) -> None:
         """Forget a session that has no job left."""
-        del self._limits[session], self._residents[session]
+        del self._places[session]
 
     def add(self, lease: Lease, now: float) -> None:
         """Take a job in. Its session must be registered."""
         job = lease.job
         session = job.model, job.session_kind
-        flow = Flow(session, job.tenant, job.priority)
+        flow = self._flow(session, job)
+        flow.jobs += 1
         self._arrivals += 1
-        if flow not in self._jobs:
-            self._served[flow] = max(self._virtual_time, self._served.get(flow, 0.0))
-        self._jobs[flow] += 1
         waiting = {row.index: row for row in job.rows}
-        self._held[job.id] = Held(lease, self._arrivals, session, flow, now, job.work, waiting)
+        self._held[job.id] = Held(lease, self._arrivals, self._places[session], flow, now, job.work, waiting)
 
     def expire(self, now: float) -> list[Held]:
         """Jobs whose deadline has passed; they are gone from here."""
@@ -138,7 +148,7 @@ class Scheduler:
         for job_id, index in rows:
             if (held := self._held.get(job_id)) is None:
                 continue
-            self._residents[held.session] -= held.resident.pop(index, None) is not None
+            held.place.residents -= held.resident.pop(index, None) is not None
             held.waiting.pop(index, None)
             if not held.resident and not held.waiting:
                 self._leave(held)
@@ -148,9 +158,9 @@ class Scheduler:
         if not self._held:
             return None
         ranked = sorted((self._rank(held, now), held) for held in self._held.values())
-        leader = ranked[0][1]
-        self._virtual_time = max(self._virtual_time, min(self._served[flow] for flow in self._jobs))
-        return self._fill(leader.session, (held for _, held in ranked if held.session == leader.session), now)
+        place = ranked[0][1].place
+        self._virtual_time = max(self._virtual_time, min(held.flow.served for held in self._held.values()))
+        return self._fill(place, (held for _, held in ranked if held.place is place), now)
 
     def lease(self, job_id: str) -> Lease:
         """The lease of a job that is here."""
@@ -174,14 +184,14 @@ class Scheduler:
         A job counts as its share of a step, a large one as a sixteenth, so that several large jobs live side by side.
         A full step is predicted as so many jobs of one row, on the session where that takes the least time.
         """
-        share = sum(min(held.rows / self._step_rows(held.session), LARGE_JOB_STEPS) for held in self._held.values())
-        full_steps = (self._step_rows(key) * limits.curve.seconds(1.0) for key, limits in self._limits.items())
+        share = sum(min(held.rows / held.place.step_rows, LARGE_JOB_STEPS) for held in self._held.values())
+        full_steps = (place.step_rows * place.limits.curve.seconds(1.0) for place in self._places.values())
         return (HELD_STEPS - share) * min(full_steps, default=0.0)
 
     def _rank(self, held: Held, now: float) -> tuple[float, ...]:
         """Lower goes first. The order of arrival makes every rank different."""
         deadline = held.job.deadline if held.job.deadline is not None else inf
-        fair = self._served[held.flow], held.remaining_work, deadline, held.order
+        fair = held.flow.served, held.remaining_work, deadline, held.order
         if now - held.stepped_at >= PATIENCE_STEPS * self.max_step_seconds:
             return 0.0, held.stepped_at, *fair
         if deadline - now <= 2.0 * self._seconds(held) + self.max_step_seconds:
@@ -189,23 +199,32 @@ class Scheduler:
         return 2.0, 0.0, *fair
 
     def _seconds(self, held: Held) -> float:
-        return self._limits[held.session].curve.seconds(held.remaining_work)
+        return held.place.limits.curve.seconds(held.remaining_work)
 
-    def _step_rows(self, session: SessionKey) -> int:
-        return self._limits[session].rows_per_step(self.max_step_seconds)
+    def _flow(self, session: SessionKey, job: Job) -> Flow:
+        """The job's flow; one that was away joins at the virtual time and is owed nothing for its absence."""
+        key = session, job.tenant, job.priority
+        if (flow := self._flows.get(key)) is None:
+            if len(self._flows) > 2 * len(self._held) + 16:
+                self._flows = {k: f for k, f in self._flows.items() if f.jobs or f.served > self._virtual_time}
+            flow = self._flows[key] = Flow(self.weights[job.priority])
+        if not flow.jobs:
+            flow.served = max(self._virtual_time, flow.served)
+        return flow
 
-    def _fill(self, session: SessionKey, ranked: Iterable[Held], now: float) -> Step:
+    def _fill(self, place: Place, ranked: Iterable[Held], now: float) -> Step:
         """The rows of these jobs, in order, as many as the step and the free places allow."""
-        step = Step(session, [], [])
-        room = self._step_rows(session)
+        step, parts = Step(place.key, [], []), []
         for held in ranked:
-            places = self._limits[session].capacity - self._residents[session]
-            chosen = list(islice(held.in_order(places), room - len(step.rows)))
+            chosen = list(islice(held.in_order(place.free), place.step_rows - len(step.rows)))
             if chosen:
                 self._start(held, chosen, step, now)
-            if len(step.rows) == room:
+                parts.append((held.flow, len(chosen)))
+            if len(step.rows) == place.step_rows:
                 break
-        self._charge(step)
+        row_seconds = place.limits.curve.seconds(len(step.rows)) / len(step.rows)
+        for flow, rows in parts:
+            flow.served += rows * row_seconds / flow.weight
         return step
 
     def _start(self, held: Held, chosen: list[int], step: Step, now: float) -> None:
@@ -215,28 +234,13 @@ class Scheduler:
             if (row := held.waiting.pop(index, None)) is not None:
                 step.entering.append((row_id, row))
                 held.resident[index] = row.work
-                self._residents[held.session] += 1
+                held.place.residents += 1
             held.resident[index] -= 1.0
         held.remaining_work = max(0.0, held.remaining_work - len(chosen))
         held.stepped_at = now
 
-    def _charge(self, step: Step) -> None:
-        """Every flow pays for its rows' share of the step."""
-        row_seconds = self._limits[step.session].curve.seconds(len(step.rows)) / len(step.rows)
-        for job_id, _ in step.rows:
-            flow = self._held[job_id].flow
-            self._served[flow] += row_seconds / self.weights[flow.priority]
-
     def _leave(self, held: Held) -> Held:
         del self._held[held.job.id]
-        self._residents[held.session] -= len(held.resident)
-        self._jobs[held.flow] -= 1
-        if not self._jobs[held.flow]:
-            del self._jobs[held.flow]
-        if len(self._served) > 2 * len(self._jobs) + 16:
-            self._served = {
-                flow: served
-                for flow, served in self._served.items()
-                if flow in self._jobs or served > self._virtual_time
-            }
+        held.place.residents -= len(held.resident)
+        held.flow.jobs -= 1
         return held

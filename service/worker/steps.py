@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from operator import itemgetter
 
 from service.jobs import Event, RowId
@@ -40,7 +39,8 @@ class StepRunner:
         self._forget(rows, session, end)
 
     def _account(self, event: Event, session: SessionKey) -> Event:
-        event = replace(event, compute_ms=self._compute_ms[event.row_id])
+        compute_ms = self._compute_ms[event.row_id]
+        event = Event(event.job_id, event.row, event.index, event.kind, event.arrays, event.error, compute_ms)
         if event.kind == "failed":
             self.drop(session, [event.row_id], "failed")
         elif event.kind == "done":

@@ -1,0 +1,245 @@
+"""Every job of a queue and what may happen to it. Pure: time is an argument, and waiting is somebody else's."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import islice
+
+from fivefold.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, NotFound, RowFailed
+from service.broker.base import Accepted, DeadJob, Depth, JobStatus, Limits, State
+from service.broker.model_queue import ModelQueue
+from service.broker.record import Record
+from service.jobs import Event, Failure, Job, Lease
+
+PAGE_JOBS = 100
+
+
+class Ledger:
+    """What expires is found by `sweep`, which the other calls begin with. `changed` hears of every job with new events.
+
+    A job that has ended is kept for a while, so that its answer can be asked for again.
+    """
+
+    def __init__(self, limits: Limits, changed: Callable[[str], None]) -> None:
+        self.limits, self._changed = limits, changed
+        self.dead: dict[str, DeadJob] = {}
+        self._records: dict[str, Record] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self._queues: dict[str, ModelQueue] = {}
+        self._due: list[tuple[float, str]] = []
+        self._leased: dict[str, Record] = {}  # by the end of the lease: all leases have one length
+        self._kept: dict[str, Record] = {}  # ended, oldest first
+        self._kept_bytes = 0
+        self._arrivals = 0
+        self._turn = 0
+        self._tokens = 0
+
+    def submit(self, job: Job, now: float) -> Accepted:
+        """Raises QueueFull, IdempotencyConflict."""
+        self.sweep(now)
+        if (existing := self._same(job)) is not None:
+            return Accepted(existing.job.id, existing=True)
+        queue = self._queue(str(job.model))
+        queue.admit(job)
+        self._enqueue(job, queue)
+        return Accepted(job.id, existing=False)
+
+    def record(self, job_id: str, tenant: str | None = None) -> Record:
+        """Raises NotFound, also for another tenant's job."""
+        record = self._records.get(job_id)
+        if record is None or tenant not in (None, record.job.tenant):
+            raise NotFound(f"there is no job {job_id}: it may have been forgotten since it ended")
+        return record
+
+    def status(self, job_id: str, tenant: str, now: float) -> JobStatus:
+        self.sweep(now)
+        return self.record(job_id, tenant).status()
+
+    def page(self, tenant: str, cursor: str | None, now: float) -> tuple[list[JobStatus], str | None]:
+        """The tenant's jobs, newest first."""
+        self.sweep(now)
+        before = int(cursor) if cursor is not None else self._arrivals + 1
+        own = (r for r in reversed(self._records.values()) if r.job.tenant == tenant and r.order < before)
+        page = list(islice(own, PAGE_JOBS))
+        more = next(own, None) is not None
+        return [record.status() for record in page], str(page[-1].order) if more else None
+
+    def cancel(self, job_id: str, tenant: str, now: float) -> State:
+        """The state that the job was in."""
+        self.sweep(now)
+        record = self.record(job_id, tenant)
+        was = record.state
+        if record.alive:
+            self._end(record, "cancelled", Failure(Cancelled.code, "the job was cancelled"), now)
+        return was
+
+    def depth(self, model: str, now: float) -> Depth:
+        self.sweep(now)
+        return self._queues[model].depth if model in self._queues else Depth(0, 0, 0.0)
+
+    def take(self, models: Sequence[str], budget: float, now: float) -> list[Lease]:
+        """In fair order up to `budget` predicted seconds, one job at least; or one job whose worker fell silent."""
+        self.sweep(now)
+        if (record := self._overdue(models, now)) is not None:
+            return [self._begin(record, now)]
+        leases: list[Lease] = []
+        for record in self._in_fair_order(models):
+            if leases and record.job.predicted_seconds > budget:
+                break
+            budget -= record.job.predicted_seconds
+            record.queue.ready.begin(record.job.id)
+            leases.append(self._begin(record, now))
+        return leases
+
+    def extend(self, leases: Sequence[Lease], now: float) -> list[Lease]:
+        """Renew; returns those that are lost."""
+        lost = []
+        for lease in leases:
+            if (record := self._held(lease)) is None:
+                lost.append(lease)
+            else:
+                self._lease(record, now)
+        return lost
+
+    def release(self, leases: Sequence[Lease]) -> None:
+        for record in filter(None, map(self._held, leases)):
+            self._stop_running(record)
+            record.hand_back()
+            record.queue.ready.put_back(record.job.id, record.ticket)
+            self._watch_deadline(record.job)
+
+    def emit(self, lease: Lease, events: Sequence[Event], now: float) -> bool:
+        """False where the lease is lost. The last row's end acknowledges the job."""
+        if (record := self._held(lease)) is None:
+            return False
+        if record.publish(events):
+            self._stop_running(record)
+            record.queue.drain.finish(record.job.predicted_seconds, now)
+            record.finish()
+            self._keep(record, now)
+        self._changed(record.job.id)
+        return True
+
+    def replay(self, job_id: str) -> None:
+        """Raises NotFound."""
+        if job_id not in self.dead:
+            raise NotFound(f"there is no dead job {job_id}")
+        if job_id in self._kept:
+            self._forget(job_id)
+        job = self.dead.pop(job_id).job
+        self._enqueue(job, self._queue(str(job.model)))
+
+    def sweep(self, now: float) -> None:
+        """Queued jobs end at their deadline; ended ones are forgotten by age, number and bytes, the oldest first."""
+        while self._due and self._due[0][0] <= now:
+            record = self._records.get(heappop(self._due)[1])
+            if record is not None and record.state == "queued":
+                self._end(record, "expired", Failure(DeadlineExceeded.code, "the deadline passed in the queue"), now)
+        while self._kept and self._too_much_kept(now):
+            self._forget(next(iter(self._kept)))
+
+    def _queue(self, model: str) -> ModelQueue:
+        if model not in self._queues:
+            self._queues[model] = ModelQueue(self.limits)
+        return self._queues[model]
+
+    def _same(self, job: Job) -> Record | None:
+        """The job that is already there under this id or idempotency key. Raises IdempotencyConflict."""
+        job_id = self._keys.get((job.tenant, job.idempotency_key), job.id) if job.idempotency_key else job.id
+        existing = self._records.get(job_id)
+        if existing is not None and existing.job.body_sha256 != job.body_sha256:
+            raise IdempotencyConflict(
+                f"the key {job.idempotency_key!r} was used with a body of sha256 {existing.job.body_sha256}, this one "
+                f"has {job.body_sha256}: send the same body, or another key"
+            )
+        return existing
+
+    def _enqueue(self, job: Job, queue: ModelQueue) -> None:
+        self._arrivals += 1
+        self._records[job.id] = Record(job, queue, queue.ready.push(job), self._arrivals)
+        if job.idempotency_key:
+            self._keys[job.tenant, job.idempotency_key] = job.id
+        self._watch_deadline(job)
+
+    def _watch_deadline(self, job: Job) -> None:
+        if job.deadline is not None:
+            heappush(self._due, (job.deadline, job.id))
+
+    def _overdue(self, models: Sequence[str], now: float) -> Record | None:
+        """A job whose worker fell silent. It is redelivered alone: should it kill this worker, it hits no neighbour."""
+        for record in list(self._leased.values()):
+            if record.leased_until > now:
+                break
+            if record.attempts >= self.limits.max_attempts:
+                self._bury(record, now)
+            elif str(record.job.model) in models:
+                return record
+        return None
+
+    def _in_fair_order(self, models: Sequence[str]) -> Iterator[Record]:
+        """The first of each model in turn, as long as the caller takes what it is given."""
+        self._turn += 1
+        start = self._turn % max(1, len(models))
+        waiting = deque(queue for name in (*models[start:], *models[:start]) if (queue := self._queues.get(name)))
+        while waiting:
+            queue = waiting.popleft()
+            if (job_id := queue.ready.first()) is not None:
+                yield self._records[job_id]
+                waiting.append(queue)
+
+    def _begin(self, record: Record, now: float) -> Lease:
+        record.queue.begin(record.job, now)
+        self._lease(record, now)
+        self._tokens += 1
+        return record.begin(self._tokens)
+
+    def _lease(self, record: Record, now: float) -> None:
+        record.leased_until = now + self.limits.lease_seconds
+        self._leased.pop(record.job.id, None)
+        self._leased[record.job.id] = record
+
+    def _held(self, lease: Lease) -> Record | None:
+        record = self._records.get(lease.job.id)
+        return record if record is not None and record.holds(lease) else None
+
+    def _stop_running(self, record: Record) -> None:
+        del self._leased[record.job.id]
+        del record.queue.running[record.job.id]
+
+    def _bury(self, record: Record, now: float) -> None:
+        reason = f"its worker fell silent in {record.attempts} of {self.limits.max_attempts} attempts"
+        self.dead[record.job.id] = DeadJob(record.job, record.attempts, reason)
+        if len(self.dead) > self.limits.max_dead_jobs:
+            del self.dead[next(iter(self.dead))]
+        self._end(record, "failed", Failure(RowFailed.code, f"the job was given up: {reason}"), now)
+
+    def _end(self, record: Record, state: State, failure: Failure, now: float) -> None:
+        """End a living job without its worker."""
+        if record.state == "running":
+            self._stop_running(record)
+        else:
+            record.queue.ready.remove(record.job.id)
+        record.end(state, failure)
+        self._keep(record, now)
+        self._changed(record.job.id)
+
+    def _keep(self, record: Record, now: float) -> None:
+        record.ended_at = now
+        self._kept[record.job.id] = record
+        self._kept_bytes += record.size_bytes
+
+    def _too_much_kept(self, now: float) -> bool:
+        """True where the oldest has to go. The newest answer stays, however large."""
+        limits, oldest = self.limits, next(iter(self._kept.values()))
+        return (
+            oldest.ended_at + limits.result_ttl_seconds <= now
+            or len(self._kept) > limits.max_kept_jobs
+            or (self._kept_bytes > limits.max_kept_bytes and len(self._kept) > 1)
+        )
+
+    def _forget(self, job_id: str) -> None:
+        record = self._kept.pop(job_id)
+        self._kept_bytes -= record.size_bytes
+        del self._records[job_id]
+        if record.job.idempotency_key:
+            self._keys.pop((record.job.tenant, record.job.idempotency_key), None)
