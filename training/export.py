@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -65,8 +66,8 @@ class GraphSource:
             )
         if program is None:
             raise ExportRefused(f"{self.name}: torch.onnx.export gave no program")
-        data = program.model_proto.SerializeToString()
-        graph = onnx.load_from_string(data).graph
+        model = onnx.load_from_string(program.model_proto.SerializeToString())
+        data, graph = _without_notes(model).SerializeToString(), model.graph
         return self._checked(data, "onnx", tuple(map(_onnx_spec, graph.input)), tuple(map(_onnx_spec, graph.output)))
 
     def torchscript(self) -> Exported:
@@ -79,7 +80,7 @@ class GraphSource:
             torch.jit.save(traced, buffer := io.BytesIO())
         results = named_outputs(self.outputs, self.module(*inputs.values()))
         specs = [tuple(_torch_spec(*item) for item in tensors.items()) for tensors in (inputs, results)]
-        return self._checked(buffer.getvalue(), "torchscript", *specs)
+        return self._checked(_without_debug_files(buffer), "torchscript", *specs)
 
     def _checked(
         self,
@@ -122,6 +123,23 @@ def row_stable(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def named_outputs(names: tuple[str, ...], results: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
     """The outputs of a module by name, whether it returns one tensor or several."""
     return dict(zip(names, (results,) if isinstance(results, Tensor) else results, strict=True))
+
+
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, in place, without the exporter's notes: paths on this machine, and half of the size."""
+    graph = model.graph
+    for noted in (graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        del noted.metadata_props[:]
+    return model
+
+
+def _without_debug_files(archive: io.BytesIO) -> bytes:
+    """A TorchScript archive without the files that say where its source code was on this machine."""
+    with zipfile.ZipFile(archive) as given, zipfile.ZipFile(kept := io.BytesIO(), "w") as copy:
+        for member in given.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                copy.writestr(member, given.read(member))
+    return kept.getvalue()
 
 
 def _onnx_spec(value: onnx.ValueInfoProto) -> TensorSpec:

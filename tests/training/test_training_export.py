@@ -1,7 +1,10 @@
 """Exports: what passes is what torch computes, and what does not is refused."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +128,13 @@ def test_a_declaration_of_another_shape_is_refused(source: GraphSource) -> None:
     spec = exported.spec.model_copy(update={"outputs": (wrong, exported.spec.outputs[1])})
     with pytest.raises(ExportRefused, match=r"two\.onnx declares"):
         check_declaration(exported.data, spec, source.example)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_a_graph_says_nothing_of_the_machine_it_was_made_on(source: GraphSource, kind: str) -> None:
+    data = replace(source, exactness="bucketed").torchscript().data if kind == "torchscript" else source.onnx().data
+    files = [data]
+    if kind == "torchscript":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            files = [archive.read(name) for name in archive.namelist()]
+    assert not any(str(Path(__file__).parents[2]).encode() in file for file in files)

@@ -225,9 +225,10 @@ def _chain(network: nn.Module) -> Chain:
 
 
 def _toy_table(count: int = 600, seed: int = 0) -> Data:
-    """A stand-in for Shuttle that needs no download: rounded normals, and outliers far from them."""
+    """A stand-in for Shuttle that needs no download: rows near a line, and outliers far from it."""
     random = torch.Generator().manual_seed(seed)
-    rows = torch.round(20 * torch.randn(count, len(SHUTTLE_COLUMNS), generator=random))
+    place, noise = torch.randn(count, 1, generator=random), torch.randn(count, len(SHUTTLE_COLUMNS), generator=random)
+    rows = torch.round(20 * place + 5 * noise)
     outlier = torch.arange(count // 3) >= count // 3 - 20
     parts = [rows[start::3] for start in range(3)]
     parts[2][outlier] += 200
