@@ -50,6 +50,8 @@ class DiffusionEnhanceRequest(InputRequest, Steering):
     * inpaint: `masks`, one for all images or one each: white (>= 128) is known, black is filled in.
     """
 
+    data = frozenset({"images", "rows", "masks"})
+
     task: Task
     sigma: Annotated[float, Field(gt=0, le=1)] | None = None
     mode: Literal["mmse", "sample"] = "mmse"

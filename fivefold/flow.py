@@ -57,6 +57,8 @@ class FlowEncoding(Item):
 class FlowDecodeRequest(SeededRequest):
     """Latents, flattened; JSON, or an array [n, ...] as application/x-npy. Nothing is drawn: seeds are only echoed."""
 
+    data = frozenset({"latents"})
+
     latents: list[list[FiniteFloat]] = Field(min_length=1)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -31,6 +31,9 @@ class Request(Wire):
     from its arrival, passes is abandoned with `deadline_exceeded`. `on_error="skip"` answers the good items of a
     request and reports the bad ones in their places; "fail" refuses the whole request before it is queued.
     """
+
+    data: ClassVar[frozenset[str]] = frozenset()
+    """The fields that hold the data itself: every other field is echoed as an effective parameter."""
 
     model: str | None = Field(None, description='"name" or "name@version"; default: the default model of the family')
     deadline_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = Field(None, description="ms from arrival")

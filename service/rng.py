@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED_LIMIT = 2**53
+# Item i of a request has seed + i: a drawn seed leaves room for every item.
+DRAWN_SEED_LIMIT = SEED_LIMIT - 2**16
 
 
 def uniform(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -31,7 +33,7 @@ def midpoints(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 def draw_seed() -> int:
     """A seed nobody can foresee."""
-    return secrets.randbelow(SEED_LIMIT)
+    return secrets.randbelow(DRAWN_SEED_LIMIT)
 
 
 def inverse_normal_cdf(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,41 @@
+"""The public card of a served model."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class ModelCard(BaseModel):
+    """What a client may know of a model.
+
+    `default` marks the model that a request of its family without `model` means; `aliases` are other names of this
+    version. `metrics` have their units in their names. `parameters` are the family's: shapes, classes, columns.
+    """
+
+    name: str
+    version: str
+    digest: str
+    family: str
+    default: bool
+    aliases: list[str]
+    operations: list[str]
+    device: str
+    scope: str
+    exactness: str
+    licence: str
+    trained_at: str
+    metrics: dict[str, float]
+    parameters: dict[str, Any]
+
+
+class ModelList(BaseModel):
+    """Every model that is served now."""
+
+    models: list[ModelCard]
+
+
+class Health(BaseModel):
+    """`reasons` says what is missing where `status` is "not ready"."""
+
+    status: str
+    reasons: list[str] = []

@@ -1,0 +1,75 @@
+"""The OpenAPI document: every operation with its schemas, media types and an example that works."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from fivefold.errors import Invalid
+from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, AnyOperation
+from service.api.problems import PROBLEM_TYPE
+
+REFERENCE = "#/components/schemas/{model}"
+ERRORS = ("404", "406", "413", "415", "422", "429", "500", "503", "504")
+
+
+class Problem(BaseModel):
+    """RFC 9457; `code` is stable, `errors` names the places of invalid input."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[Invalid]
+
+
+def openapi(app: FastAPI, operations: Sequence[AnyOperation]) -> dict[str, Any]:
+    """FastAPI's document of the system routes, with the operations added."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    references, definitions = models_json_schema(list(_models(operations)), ref_template=REFERENCE)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(definitions.get("$defs", {}))
+    problem = {PROBLEM_TYPE: {"schema": references[Problem, "serialization"]}}
+    for operation in operations:
+        document["paths"][operation.path] = {"post": _operation(operation, references, problem)}
+    return document
+
+
+def _models(operations: Iterable[AnyOperation]) -> Iterable[tuple[type[BaseModel], Any]]:
+    yield Problem, "serialization"
+    for operation in operations:
+        yield operation.request, "validation"
+        yield operation.answer, "serialization"
+        if operation.chunk is not None:
+            yield operation.chunk, "serialization"
+
+
+def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        JSON_TYPE: {"schema": references[operation.request, "validation"], "example": dict(operation.example)}
+    }
+    body |= {media_type: {"schema": _raw(media_type)} for media_type in operation.bodies}
+    answers: dict[str, Any] = {media_type: {"schema": _raw(media_type)} for media_type in operation.answers}
+    answers[JSON_TYPE] = {"schema": references[operation.answer, "serialization"]}
+    if operation.chunk is not None:
+        answers[EVENT_STREAM_TYPE] = {"schema": references[operation.chunk, "serialization"]}
+    return {
+        "operationId": f"{operation.family}_{operation.name.replace('-', '_')}",
+        "tags": [operation.family],
+        "summary": operation.summary,
+        "description": (operation.request.__doc__ or "").strip(),
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {"description": "The answer", "content": answers},
+            **{status: {"description": "A problem", "content": problem} for status in ERRORS},
+        },
+    }
+
+
+def _raw(media_type: str) -> dict[str, str]:
+    return {"type": "string"} if media_type == CSV_TYPE else {"type": "string", "format": "binary"}

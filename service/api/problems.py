@@ -1,0 +1,88 @@
+"""Errors -> RFC 9457 problem+json; the only place that speaks HTTP status."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.responses import Response
+
+from fivefold import errors
+from fivefold.errors import FivefoldError, Invalid, InvalidInput
+
+PROBLEM_TYPE = "application/problem+json"
+MAX_REPORTED = 10
+STATUS: dict[type[FivefoldError], int] = {
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.NotAcceptable: 406,
+    errors.UnsupportedMediaType: 415,
+    errors.PayloadTooLarge: 413,
+    errors.IdempotencyConflict: 409,
+    errors.QueueFull: 429,
+    errors.NotReady: 503,
+    errors.DeadlineExceeded: 504,
+    errors.Cancelled: 499,
+    FivefoldError: 500,
+}
+BY_STATUS: dict[int, type[FivefoldError]] = {404: errors.NotFound, 405: errors.MethodNotAllowed}
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def status_of(error: type[FivefoldError]) -> int:
+    """The status of an error's class, or of the nearest ancestor that has one."""
+    return next(STATUS[parent] for parent in error.__mro__ if parent in STATUS)
+
+
+def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
+    """The problem document."""
+    return {
+        "type": f"urn:fivefold:problem:{error.code}",
+        "title": error.title,
+        "status": status_of(type(error)),
+        "detail": error.message,
+        "code": error.code,
+        "request_id": request_id,
+        "errors": [invalid.model_dump() for invalid in error.invalid],
+    }
+
+
+def problem_response(error: FivefoldError, request_id: str) -> Response:
+    document = problem(error, request_id)
+    headers = {"x-should-retry": str(error.retryable).lower()}
+    if error.retry_after_s is not None:
+        headers |= {
+            "retry-after": str(max(1, round(error.retry_after_s))),
+            "retry-after-ms": str(round(error.retry_after_s * 1e3)),
+        }
+    return Response(orjson.dumps(document), document["status"], headers, PROBLEM_TYPE)
+
+
+def validated(model: type[ModelT], validate: Callable[[], ModelT]) -> ModelT:
+    """The result of a pydantic validation of `model`. Raises InvalidInput, at most ten places."""
+    try:
+        return validate()
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        invalid = [Invalid(place=_place(one), message=_message(one, model)) for one in found[:MAX_REPORTED]]
+        first = f"{invalid[0].place}: {invalid[0].message}" if invalid[0].place else invalid[0].message
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise InvalidInput(first + more, invalid=invalid) from error
+
+
+def _place(error: ErrorDetails) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
+def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """What was given, what is possible."""
+    if error["type"] == "extra_forbidden":
+        known = sorted(field.alias or name for name, field in model.model_fields.items())
+        return f"unknown field; the fields are {', '.join(known)}"
+    if error["type"] in ("missing", "json_invalid"):
+        return error["msg"]
+    given = error["input"]
+    shown = f"{len(given)} given" if error["type"] in ("too_short", "too_long") else f"{given!r:.60} given"
+    return f"{shown}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,97 @@
+"""One route per operation, made by one function."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fivefold.errors import InvalidInput
+from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
+from service import rng
+from service.api.bodies import read_request
+from service.api.catalogue import Catalogue
+from service.api.encoding import encode, negotiate
+from service.api.security import read_body
+from service.api.stream import event_stream
+from service.api.submission import Submission
+from service.broker.base import Producer
+from service.families.pipeline import Pipeline
+from service.settings import Settings
+
+LARGE_BODY_BYTES, MANY_ROWS = 32_768, 8
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What a route works with."""
+
+    settings: Settings
+    producer: Producer
+    catalogue: Catalogue
+
+
+def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
+    """POST /v1/{family}/{operation}: read, prepare, submit, wait, render, encode."""
+    operation = pipeline.operation
+    offered = (*operation.answers, *([EVENT_STREAM_TYPE] if operation.chunk else []))
+
+    async def answer(http: HttpRequest) -> Response:
+        media_type = negotiate(http.headers.get("accept", "*/*"), offered)
+        submission = await _prepare(rooms, pipeline, http)
+        if media_type == EVENT_STREAM_TYPE:
+            return await event_stream(submission, rooms.producer, http.state.request_id)
+        await submission.submit(rooms.producer, stream=False)
+        async with submission.cancelled_with(http, rooms.producer):
+            async for _ in submission.events(rooms.producer):
+                pass
+        rendered = submission.rendered()
+        return await _aside(encode, media_type, rendered, aside=len(rendered.items) > MANY_ROWS)
+
+    return Route(operation.path, answer, methods=["POST"], name=f"{operation.family}-{operation.name}")
+
+
+async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> Submission:
+    """Everything before the queue. Raises what a client can do wrong, and NotReady."""
+    arrived_at, key = time.time(), http.headers.get("idempotency-key")
+    body = await read_body(http, rooms.settings.max_body_bytes)
+    large = len(body) > LARGE_BODY_BYTES
+    content_type = http.headers.get("content-type", "")
+    asked = await _aside(read_request, pipeline.operation, content_type, http.query_params, body, aside=large)
+    served = await rooms.catalogue.find(asked.model, pipeline.operation.family)
+    request = effective(asked, str(served.model.ref), key)
+    prepared = await _aside(pipeline.prepare, request, served.model, aside=large)
+    if len(prepared) > rooms.settings.max_rows:
+        raise InvalidInput(
+            f"{len(prepared)} items given, the limit is {rooms.settings.max_rows}: send several requests"
+        )
+    traceparent = http.headers.get("traceparent")
+    return Submission(request, pipeline, served, prepared, arrived_at, key, body, traceparent)
+
+
+def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:
+    """The request as it will be run and echoed: its model resolved and its seed drawn.
+
+    A repeated idempotency key must mean the same job, so it decides the seed that is not given.
+    """
+    update: dict[str, Any] = {"model": model}
+    if asked.seed is None and asked.seeds is None:
+        update["seed"] = _seed(idempotency_key) if isinstance(asked, SamplingRequest) else 0
+    return asked.model_copy(update=update)
+
+
+def _seed(idempotency_key: str | None) -> int:
+    if idempotency_key is None:
+        return rng.draw_seed()
+    return int.from_bytes(hashlib.sha256(idempotency_key.encode()).digest()[:8], "big") % rng.DRAWN_SEED_LIMIT
+
+
+async def _aside(work: Callable[..., ResultT], *arguments: Any, aside: bool) -> ResultT:
+    """Call `work`; what takes long goes to a thread, so that the event loop stays free."""
+    return await asyncio.to_thread(work, *arguments) if aside else work(*arguments)

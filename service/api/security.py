@@ -1,0 +1,84 @@
+"""Body limits, request ids and headers: what every exchange goes through."""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fivefold.errors import FivefoldError, InternalError, PayloadTooLarge
+from service.api.problems import problem_response
+from service.telemetry import Metrics
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = structlog.get_logger()
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body. Raises PayloadTooLarge as soon as it is known to be larger, declared or not."""
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(request.headers["content-length"], max_bytes)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(f"{size} and more", max_bytes)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(given: str, max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"{given} bytes given, the limit is {max_bytes}: send fewer items in each request")
+
+
+class Exchange:
+    """ASGI middleware: a request id, plain headers, the metrics, and every error as a problem document."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["x-content-type-options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_marked)
+        except ClientDisconnect:
+            status = 499
+        except Exception as error:
+            if status:  # the answer has begun: all that is left is to break it off
+                raise
+            await problem_response(_public(error, request_id), request_id)(scope, receive, send_marked)
+        route = getattr(scope.get("route"), "path", "unknown")
+        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _public(error: Exception, request_id: str) -> FivefoldError:
+    """What the client may know of an error; the rest goes to the log."""
+    if isinstance(error, FivefoldError):
+        return error
+    log.error("request failed", request_id=request_id, exc_info=error)
+    return InternalError(f"this is our fault; the log has it under {request_id}")

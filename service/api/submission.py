@@ -1,0 +1,157 @@
+"""One request on its way through the queue: rows -> jobs -> events -> items."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from starlette.requests import Request as HttpRequest
+
+from fivefold.errors import InvalidInput, NotFound, error_of
+from fivefold.operation import SeededRequest
+from service.api.catalogue import Served
+from service.api.encoding import Rendered
+from service.arrays import fingerprint
+from service.broker.base import Producer
+from service.families.pipeline import Fields, Pipeline, Refusal
+from service.jobs import Event, Job, Row
+
+ROWS_PER_JOB = 256
+TENANT = "anonymous"
+
+
+@dataclass
+class Submission:
+    """An effective request, its prepared items, and what became of them."""
+
+    request: SeededRequest
+    pipeline: Pipeline[SeededRequest]
+    served: Served
+    prepared: Sequence[Row | Refusal]
+    arrived_at: float
+    idempotency_key: str | None = None
+    body: bytes = b""
+    traceparent: str | None = None
+    job_ids: list[str] = field(default_factory=list)
+    ends: dict[int, Event] = field(default_factory=dict)
+    submitted_at: float = 0.0
+    finished_at: float = 0.0
+
+    @property
+    def rows(self) -> list[Row]:
+        return [item for item in self.prepared if isinstance(item, Row)]
+
+    async def submit(self, producer: Producer, *, stream: bool) -> None:
+        """Queue the rows, in jobs of at most 256. Raises QueueFull, IdempotencyConflict; then nothing is queued."""
+        self.submitted_at, rows = time.time(), self.rows
+        try:
+            for start in range(0, len(rows), ROWS_PER_JOB):
+                job = self._job(tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
+                self.job_ids.append((await producer.submit(job)).job_id)
+        except BaseException:
+            await self.cancel(producer)
+            raise
+
+    async def events(self, producer: Producer) -> AsyncIterator[Event]:
+        """Every event, until each row has ended."""
+        for job_id in self.job_ids:
+            async for event in producer.events(job_id):
+                if event.terminal:
+                    self.ends[event.row] = event
+                yield event
+        self.finished_at = time.time()
+
+    async def cancel(self, producer: Producer) -> None:
+        """Whatever is not finished leaves the queue, or the device at the next step."""
+        for job_id in self.job_ids:
+            try:
+                await producer.cancel(job_id, TENANT)
+            except NotFound:  # ended and forgotten
+                continue
+
+    @asynccontextmanager
+    async def cancelled_with(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
+        """While inside, a closed connection cancels."""
+
+        async def watch() -> None:
+            while (await http.receive())["type"] != "http.disconnect":
+                pass
+            await self.cancel(producer)
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+    def rendered(self) -> Rendered:
+        """The answer. Raises the first item's error where no item succeeded."""
+        done = sorted((end for end in self.ends.values() if end.kind == "done"), key=lambda end: end.row)
+        if not done:
+            raise self._first_error()
+        fields = dict(zip((end.row for end in done), self._fields(done), strict=True))
+        items = [fields.get(index) or self._failed(index) for index in range(len(self.prepared))]
+        return Rendered(self.pipeline.operation, self.served.model, items, self._parameters(), self._meta(done))
+
+    def item(self, end: Event) -> Fields:
+        """One finished row, as the answer will have it."""
+        return self._fields([end])[0] if end.kind == "done" else self._failed(end.row)
+
+    def _fields(self, done: Sequence[Event]) -> list[Fields]:
+        seeds = {row.index: row.seed for row in self.rows}
+        rendered = self.pipeline.render(self.request, done, self.served.model)
+        return [
+            {"index": end.row, "seed": seeds[end.row], **fields} for end, fields in zip(done, rendered, strict=True)
+        ]
+
+    def _failed(self, index: int) -> Fields:
+        item = self.prepared[index]
+        if isinstance(item, Refusal):
+            return {"index": index, "error": {"code": InvalidInput.code, "message": item.message}}
+        error = self.ends[index].error
+        assert error is not None
+        return {"index": index, "error": {"code": error.code, "message": error.message}}
+
+    def _first_error(self) -> Exception:
+        error = next(end.error for _, end in sorted(self.ends.items()) if end.error is not None)
+        return error_of(error.code)(error.message)
+
+    def _parameters(self) -> Mapping[str, object]:
+        return self.request.model_dump(by_alias=True, mode="json", exclude=set(type(self.request).data))
+
+    def _meta(self, done: Sequence[Event]) -> Mapping[str, object]:
+        ref, manifest = self.served.model.ref, self.served.model.manifest
+        compute_ms = max(end.compute_ms for end in done)
+        return {
+            "model": {"name": ref.name, "version": ref.version, "digest": ref.digest},
+            "exactness": manifest.exactness,
+            "scope": self.served.worker.scope,
+            "timing": {
+                "queue_ms": max(0.0, (self.finished_at - self.submitted_at) * 1e3 - compute_ms),
+                "compute_ms": compute_ms,
+                "total_ms": (time.time() - self.arrived_at) * 1e3,
+            },
+            "receipt": fingerprint(end.arrays for end in done),
+        }
+
+    def _job(self, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
+        ref, kind = self.served.model.ref, self.pipeline.session_kind
+        deadline_ms, key = self.request.deadline_ms, self.idempotency_key
+        return Job(
+            id=f"{ref.name}-{uuid4().hex}",
+            model=ref,
+            operation=self.pipeline.operation.path,
+            session_kind=kind,
+            rows=rows,
+            predicted_seconds=self.served.predicted_seconds(kind, sum(row.work for row in rows)),
+            stream=stream,
+            deadline=self.arrived_at + deadline_ms / 1e3 if deadline_ms is not None else None,
+            priority=self.request.priority,
+            tenant=TENANT,
+            idempotency_key=f"{key}/{shard}" if key else None,
+            body_sha256=hashlib.sha256(self.body).hexdigest() if key else "",
+            traceparent=self.traceparent,
+        )

@@ -1,0 +1,62 @@
+"""Health, readiness, models, metrics."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from fivefold.cards import Health, ModelCard, ModelList
+from fivefold.errors import NotReady
+from service.api.catalogue import Catalogue, Served
+from service.families.registry import Family
+from service.telemetry import Metrics
+
+
+def system_router(catalogue: Catalogue, families: Sequence[Family], metrics: Metrics) -> APIRouter:
+    """The routes that are not operations."""
+    router = APIRouter()
+    operations = {family.name: [pipeline.operation.path for pipeline in family.pipelines] for family in families}
+
+    async def card(served: Served) -> ModelCard:
+        model, manifest = served.model, served.model.manifest
+        family, ref = manifest.params.family, model.ref
+        return ModelCard(
+            name=ref.name,
+            version=ref.version,
+            digest=ref.digest,
+            family=family,
+            default=await catalogue.default(family) == ref,
+            aliases=[name for name, version in catalogue.store.aliases(ref.name).items() if version == ref.version],
+            operations=operations[family],
+            device=served.worker.device,
+            scope=served.worker.scope,
+            exactness=manifest.exactness,
+            licence=manifest.provenance.licence,
+            trained_at=manifest.provenance.trained_at,
+            metrics=manifest.metrics,
+            parameters=manifest.params.model_dump(mode="json", exclude={"family"}),
+        )
+
+    @router.get("/v1/models", summary="Every model that is served now")
+    async def models() -> ModelList:
+        return ModelList(models=[await card(served) for served in await catalogue.served()])
+
+    @router.get("/v1/models/{name}", summary='One model, by "name" or "name@version"')
+    async def model(name: str) -> ModelCard:
+        return await card(await catalogue.find(name, ""))
+
+    @router.get("/healthz/live", summary="The process answers")
+    async def live() -> Health:
+        return Health(status="live")
+
+    @router.get("/healthz/ready", summary="Every required model is served; 503 with the reasons until then")
+    async def ready() -> Health:
+        if reasons := await catalogue.reasons_not_ready():
+            raise NotReady("; ".join(reasons), retry_after_s=1.0)
+        return Health(status="ready")
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
