@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from model_store.manifest import Params
 from model_store.store import Model, Store
 from training.checks import Runner, runner
 
@@ -17,6 +18,14 @@ RIDGE = 1e-6  # added to every covariance: dead units would make it singular
 CHUNK = 500
 
 Floats = NDArray[np.floating[Any]]
+
+
+class ClassifierParams(Params):
+    """A classifier of images [C, H, W] in [0, 1]; its graph returns features and logits."""
+
+    family: Literal["classifier"] = "classifier"
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ def artefacts() -> Artefacts:
         calibration={"scores": np.arange(4.0)},
         samples=image_grid(np.zeros((3, 1, 4, 4)), columns=2),
         description=Description("A toy.", "Made up.", "Tests.", "Everything."),
+        scored_by={"scorer/classify.onnx": "1" * 64},
         twins={"torchscript": {"forward": replace(source, exactness="bucketed").torchscript()}},
     )
 
@@ -63,7 +64,7 @@ def test_a_twin_is_another_version_with_the_same_golden_and_not_the_default(
 def test_the_provenance_says_how_to_repeat_the_training(artefacts: Artefacts, tmp_path: Path) -> None:
     provenance = publish(RUN, artefacts, Store(tmp_path)).manifest.provenance
     assert (provenance.command, provenance.seed, provenance.training_seconds) == ("python -m training toy", 7, 12.3)
-    assert provenance.data == {"set/file": "0" * 64}
+    assert provenance.data == {"set/file": "0" * 64, "scorer/classify.onnx": "1" * 64}
     assert "core" in provenance.machine
 
 

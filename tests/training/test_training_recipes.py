@@ -45,7 +45,6 @@ def test_a_toy_is_published_whole_without_a_download_and_its_goldens_replay(name
     model = published(name, folder)
     model.verify()
     assert {GOLDEN, CALIBRATION, SAMPLES, CARD} <= set(model.manifest.files)
-    assert model.manifest.provenance.data == {}
     assert not (folder / "data").exists()
     for graph, spec in model.manifest.graphs.items():
         replay(model, graph, runner(model.graph(graph), spec))

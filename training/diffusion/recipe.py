@@ -64,11 +64,11 @@ class DiffusionRecipe:
             sigma_max=80.0,
         )
         samples = sample(denoise, params, self.effort.samples, self.effort.sample_steps)
-        pixels = data.train[0].double() / 255
+        pixels, scorer = data.train[0].double() / 255, Scorer()
         return Artefacts(
             graphs={"denoise": graph},
             params=params,
-            metrics=self._metrics(denoiser, denoise, samples, data),
+            metrics=self._metrics(denoiser, denoise, samples, data, scorer),
             goldens={"denoise": record(graph, _golden_inputs(data)), "sample": _golden_sample(denoise, params)},
             calibration={
                 "pixel_mean": pixels.mean(dim=0).float().numpy(),
@@ -76,14 +76,17 @@ class DiffusionRecipe:
             },
             samples=image_grid((samples[:80] + 1) / 2, columns=10),
             description=DESCRIPTION,
+            scored_by=scorer.provenance,
         )
 
-    def _metrics(self, denoiser: Denoiser, denoise: Denoise, samples: Floats, data: Data) -> dict[str, float]:
+    def _metrics(
+        self, denoiser: Denoiser, denoise: Denoise, samples: Floats, data: Data, scorer: Scorer
+    ) -> dict[str, float]:
         test, labels, classes = scaled(data.test[0]).numpy(), data.test[1].numpy(), len(FASHION_CLASSES)
         bounded = slice(self.effort.bounded)
         return {
             "held_out_loss": held_out_loss(denoiser, scaled(data.held_out[0]), data.held_out[1]),
-            **sample_metrics(samples, test, Scorer(), classes, self.effort.sample_steps),
+            **sample_metrics(samples, test, scorer, classes, self.effort.sample_steps),
             **denoising_metrics(denoise, test[: self.effort.denoised], no_class=classes),
             **bound_metrics(denoise, test[bounded], labels[bounded], self.effort.bound_draws),
         }

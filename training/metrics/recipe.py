@@ -2,31 +2,22 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model_store.manifest import Params
 from training.checks import runner
 from training.data import FASHION_CLASSES, Data, fashion, toy_images
-from training.evaluate import CLASSIFIER, Statistics, accuracy, classify, frechet_distance
+from training.evaluate import CLASSIFIER, ClassifierParams, Statistics, accuracy, classify, frechet_distance
 from training.export import Exported, GraphSource, record
 from training.loop import LoopConfig
 from training.metrics.model import Classifier
 from training.publish import Artefacts, Description, image_grid
 
 CONFIG = LoopConfig(steps=4000, batch_size=128, learning_rate=2e-3, checkpoint_every=500)
-
-
-class ClassifierParams(Params):
-    """A classifier of images [C, H, W] in [0, 1]; its graph returns features and logits."""
-
-    family: Literal["classifier"] = "classifier"
-    image_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
