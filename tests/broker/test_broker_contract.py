@@ -1,0 +1,443 @@
+"""What every broker promises: accepted once, ended once, in fair order, within bounds."""
+
+import asyncio
+from collections import Counter
+
+import numpy as np
+import pytest
+from queued import MODEL, Clock, M, MakeBroker, done, failure, finish, job, read, step, take, take_one
+
+from fivefold.errors import IdempotencyConflict, NotFound, QueueFull
+from model_store.store import ModelRef
+from service.broker.base import Broker, ControlMessage, Depth, WorkerStatus
+from service.jobs import Event
+
+
+async def test_a_job_goes_from_submit_to_its_last_event(broker: Broker) -> None:
+    accepted = await broker.submit(job("a", rows=2, stream=True))
+    assert (accepted.job_id, accepted.existing) == ("a", False)
+    lease = await take_one(broker)
+    assert (lease.job.id, lease.attempt) == ("a", 1)
+    assert await broker.emit(lease, [step("a", 0), done("a", 0, 1)])
+    assert (await broker.status("a", "anonymous")).rows_finished == 1
+    assert await broker.emit(lease, [done("a", 1)])
+    assert [event.id for event in await read(broker, "a")] == ["0.0", "0.1", "1.0"]
+    status = await broker.status("a", "anonymous")
+    assert (status.state, status.rows, status.rows_finished, status.error) == ("done", 2, 2, None)
+
+
+async def test_the_last_end_acknowledges_the_job(broker: Broker) -> None:
+    await broker.submit(job("a"))
+    lease = await take_one(broker)
+    assert await finish(broker, lease)
+    assert not await finish(broker, lease)
+    assert await broker.depth(M) == Depth(0, 0, 0.0)
+
+
+async def test_a_job_fails_only_where_no_row_succeeds(broker: Broker) -> None:
+    for name, last, state in (("mixed", done, "done"), ("bad", failure, "failed")):
+        await broker.submit(job(name, rows=2))
+        await broker.emit(await take_one(broker), [failure(name, 0), last(name, 1)])
+        assert (await broker.status(name, "anonymous")).state == state
+    error = (await broker.status("bad", "anonymous")).error
+    assert error is not None
+    assert error.code == "row_failed"
+
+
+async def test_a_repeated_event_is_seen_once_and_a_row_ends_once(broker: Broker) -> None:
+    await broker.submit(job("a", rows=2, stream=True))
+    lease = await take_one(broker)
+    await broker.emit(lease, [step("a", 0, 0), step("a", 0, 0), done("a", 0, 1)])
+    await broker.emit(lease, [step("a", 0, 0), step("a", 0, 9), failure("a", 0), done("a", 0, 1), done("a", 1)])
+    assert [(event.id, event.kind) for event in await read(broker, "a")] == [
+        ("0.0", "step"),
+        ("0.1", "done"),
+        ("1.0", "done"),
+    ]
+
+
+async def test_events_are_followed_while_the_job_runs_and_resumed_after_an_id(broker: Broker) -> None:
+    await broker.submit(job("a", stream=True))
+    reader = asyncio.create_task(read(broker, "a"))
+    lease = await take_one(broker)
+    for index in range(3):
+        await broker.emit(lease, [step("a", 0, index)])
+        await asyncio.sleep(0)
+    await broker.emit(lease, [done("a", 0, 3)])
+    assert [event.index for event in await reader] == [0, 1, 2, 3]
+    assert [event.index for event in await read(broker, "a", after="0.1")] == [2, 3]
+    assert [event.index for event in await read(broker, "a", after="7.7")] == [0, 1, 2, 3]
+
+
+async def test_an_unknown_job_is_not_found(broker: Broker) -> None:
+    for call in (broker.status("x", "anonymous"), broker.cancel("x", "anonymous"), read(broker, "x")):
+        with pytest.raises(NotFound, match="x"):
+            await call
+    with pytest.raises(NotFound, match="x"):
+        await broker.replay("x")
+
+
+async def test_another_tenants_job_is_not_found(broker: Broker) -> None:
+    await broker.submit(job("a", tenant="A"))
+    for call in (broker.status("a", "B"), broker.cancel("a", "B")):
+        with pytest.raises(NotFound):
+            await call
+    assert (await broker.jobs("B"))[0] == []
+    assert [status.id for status in (await broker.jobs("A"))[0]] == ["a"]
+
+
+async def test_pages_of_jobs_come_newest_first_and_are_complete(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e6)
+    for index in range(250):
+        await broker.submit(job(f"j{index}"))
+    seen, cursor = [], None
+    while True:
+        page, cursor = await broker.jobs("anonymous", cursor)
+        seen += [status.id for status in page]
+        if cursor is None:
+            break
+    assert seen == [f"j{index}" for index in reversed(range(250))]
+
+
+# Fairness
+
+
+async def order(broker: Broker, count: int) -> list[str]:
+    """The tenants of the next `count` jobs, each taken and finished by itself."""
+    tenants = []
+    for _ in range(count):
+        lease = await take_one(broker)
+        tenants.append(lease.job.tenant)
+        await finish(broker, lease)
+    return tenants
+
+
+async def test_after_ten_thousand_jobs_of_one_tenant_the_next_tenant_is_served_second(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9, max_queued_jobs=20_000)
+    for index in range(10_000):
+        await broker.submit(job(f"A{index}", tenant="A"))
+    await broker.submit(job("B", tenant="B"))
+    assert await order(broker, 2) == ["A", "B"]
+
+
+async def test_shares_follow_the_weights_of_the_classes(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9, class_weights={"interactive": 3.0, "normal": 1.0, "bulk": 0.5})
+    for index in range(400):
+        await broker.submit(job(f"A{index}", tenant="A", priority="interactive"))
+        await broker.submit(job(f"B{index}", tenant="B"))
+    assert Counter(await order(broker, 400)) == {"A": 300, "B": 100}
+
+
+async def test_a_tenant_pays_for_the_work_it_sends_not_for_the_number_of_jobs(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9)
+    for index in range(100):
+        await broker.submit(job(f"A{index}", tenant="A", seconds=4.0))
+        await broker.submit(job(f"B{index}", tenant="B", seconds=1.0))
+    assert Counter(await order(broker, 100)) == {"A": 20, "B": 80}
+
+
+async def test_a_cancelled_job_gives_its_work_back_to_its_flow(broker: Broker) -> None:
+    await broker.submit(job("A0", tenant="A", seconds=20.0))
+    await broker.cancel("A0", "A")
+    await broker.submit(job("A1", tenant="A"))
+    await broker.submit(job("B", tenant="B"))
+    assert await order(broker, 2) == ["A", "B"]
+
+
+async def test_an_urgent_class_does_not_wait_for_the_tenants_own_bulk(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9)
+    for index in range(50):
+        await broker.submit(job(f"bulk{index}", priority="bulk"))
+    await broker.submit(job("urgent", priority="interactive"))
+    assert "urgent" in [(await take_one(broker)).job.id for _ in range(2)]
+
+
+async def test_models_take_turns(broker: Broker) -> None:
+    other = ModelRef("other", "1", "1" * 64)
+    for index in range(3):
+        await broker.submit(job(f"m{index}"))
+        await broker.submit(job(f"o{index}", model=other))
+    leases = await take(broker, budget=4.0, models=(M, str(other)))
+    assert Counter(lease.job.model.name for lease in leases) == {"m": 2, "other": 2}
+    assert [lease.job.id for lease in await take(broker, budget=9.0)] == ["m2"]
+
+
+async def test_a_take_stops_at_the_first_job_over_its_budget_but_takes_one(broker: Broker) -> None:
+    for name, seconds in (("a", 2.0), ("b", 5.0), ("c", 0.5)):
+        await broker.submit(job(name, seconds=seconds))
+    assert [lease.job.id for lease in await take(broker, budget=3.0)] == ["a"]
+    assert [lease.job.id for lease in await take(broker, budget=0.0)] == ["b"]
+
+
+# Leases
+
+
+async def test_a_zombies_finish_changes_nothing(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0)
+    await broker.submit(job("a"))
+    zombie = await take_one(broker)
+    clock.advance(11.0)
+    heir = await take_one(broker)
+    assert (heir.attempt, heir.token > zombie.token) == (2, True)
+    assert not await finish(broker, zombie)
+    assert await broker.extend([zombie, heir]) == [zombie]
+    assert await read_so_far(broker, "a") == 0
+    assert await finish(broker, heir)
+    assert len(await read(broker, "a")) == 1
+
+
+async def read_so_far(broker: Broker, job_id: str) -> int:
+    return (await broker.status(job_id, "anonymous")).rows_finished
+
+
+async def test_an_extended_lease_is_not_redelivered(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0)
+    await broker.submit(job("a"))
+    lease = await take_one(broker)
+    for _ in range(5):
+        clock.advance(9.0)
+        assert await broker.extend([lease]) == []
+    assert await take(broker) == []
+    clock.advance(10.0)
+    assert [again.attempt for again in await take(broker)] == [2]
+
+
+async def test_a_job_is_redelivered_alone(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0)
+    for name in ("a", "b", "c"):
+        await broker.submit(job(name, seconds=0.1))
+    assert len(await take(broker, budget=0.25)) == 2
+    clock.advance(11.0)
+    assert [[lease.job.id for lease in await take(broker, budget=9.0)] for _ in range(3)] == [["a"], ["b"], ["c"]]
+
+
+async def test_after_its_attempts_a_job_is_a_dead_letter_and_its_waiters_hear_of_it(
+    make_broker: MakeBroker, clock: Clock
+) -> None:
+    broker = make_broker(lease_seconds=10.0, max_attempts=3)
+    await broker.submit(job("poison", rows=2))
+    await broker.submit(job("good"))
+    reader = asyncio.create_task(read(broker, "poison"))
+    for attempt in (1, 2, 3):
+        lease = await take_one(broker)
+        assert (lease.job.id, lease.attempt) == ("poison", attempt)
+        clock.advance(11.0)
+    assert (await take_one(broker)).job.id == "good"
+    assert [event.error.code for event in await reader if event.error] == ["row_failed", "row_failed"]
+    (dead,) = await broker.dead()
+    assert (dead.job.id, dead.attempts) == ("poison", 3)
+    assert "3 of 3" in dead.reason
+    assert not await finish(broker, lease)
+
+
+async def test_a_replayed_job_starts_anew_behind_a_new_fence(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0, max_attempts=1)
+    await broker.submit(job("a"))
+    zombie = await take_one(broker)
+    clock.advance(11.0)
+    assert await take(broker) == []
+    await broker.replay("a")
+    assert await broker.dead() == []
+    lease = await take_one(broker)
+    assert not await finish(broker, zombie)
+    assert await finish(broker, lease)
+    assert [event.kind for event in await read(broker, "a")] == ["done"]
+
+
+async def test_a_released_job_is_first_again_and_its_attempt_does_not_count(broker: Broker) -> None:
+    await broker.submit(job("a"))
+    await broker.submit(job("b"))
+    for _ in range(5):
+        lease = await take_one(broker)
+        assert (lease.job.id, lease.attempt) == ("a", 1)
+        await broker.release([lease])
+        assert not await finish(broker, lease)
+    assert (await broker.depth(M)).waiting_jobs == 2
+
+
+# Ends without a worker
+
+
+async def test_a_queued_job_is_cancelled_at_once(broker: Broker) -> None:
+    await broker.submit(job("a", rows=2))
+    assert await broker.cancel("a", "anonymous")
+    assert [event.error.code for event in await read(broker, "a") if event.error] == ["cancelled", "cancelled"]
+    assert (await broker.status("a", "anonymous")).state == "cancelled"
+    assert not await broker.cancel("a", "anonymous")
+    assert await take(broker) == []
+
+
+async def test_a_running_jobs_cancel_is_announced_and_its_lease_is_lost(broker: Broker) -> None:
+    listener = broker.cancelled()
+    announced = asyncio.ensure_future(anext(listener))
+    await asyncio.sleep(0)
+    await broker.submit(job("a", rows=2))
+    lease = await take_one(broker)
+    await broker.emit(lease, [done("a", 0)])
+    assert await broker.cancel("a", "anonymous")
+    assert await announced == "a"
+    assert [event.kind for event in await read(broker, "a")] == ["done", "failed"]
+    assert not await broker.emit(lease, [done("a", 1)])
+    assert await broker.extend([lease]) == [lease]
+    await listener.aclose()
+
+
+async def test_a_queued_job_ends_at_its_deadline(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", deadline=clock.now + 5.0))
+    await broker.submit(job("b", deadline=clock.now + 50.0))
+    reader = asyncio.create_task(read(broker, "a"))
+    await asyncio.sleep(0)
+    clock.advance(6.0)
+    assert (await take_one(broker)).job.id == "b"
+    assert [event.error.code for event in await reader if event.error] == ["deadline_exceeded"]
+    assert (await broker.status("a", "anonymous")).state == "expired"
+
+
+async def test_a_released_job_still_ends_at_its_deadline(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", deadline=clock.now + 5.0))
+    lease = await take_one(broker)
+    clock.advance(6.0)
+    assert (await broker.status("a", "anonymous")).state == "running"
+    await broker.release([lease])
+    assert (await broker.status("a", "anonymous")).state == "expired"
+
+
+# Bounds
+
+
+async def test_a_full_queue_refuses_and_says_when_there_is_room(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=10.0)
+    await broker.submit(job("a", seconds=8.0))
+    with pytest.raises(QueueFull, match=r"8\.0 s of work are queued .* needs 6\.0 s, the queue holds 10 s") as refused:
+        await broker.submit(job("b", seconds=6.0))
+    assert refused.value.retry_after_s == pytest.approx(4.0)
+    with pytest.raises(NotFound):
+        await broker.status("b", "anonymous")
+    assert not (await broker.submit(job("c", seconds=2.0))).existing
+
+
+async def test_a_job_alone_is_admitted_however_large(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=10.0)
+    assert not (await broker.submit(job("a", seconds=1000.0))).existing
+
+
+async def test_the_number_of_queued_jobs_is_bounded(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queued_jobs=64)
+    refused = 0
+    for index in range(300):
+        try:
+            await broker.submit(job(f"j{index}", seconds=0.001))
+        except QueueFull:
+            refused += 1
+    assert refused == 236
+    with pytest.raises(QueueFull, match="64 jobs are queued, the queue holds 64: come back in 1 s"):
+        await broker.submit(job("late", seconds=0.001))
+
+
+async def test_retry_after_follows_the_measured_drain_rate(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(max_queue_seconds=10.0)
+    for index in range(4):  # each needs twice what was predicted; idle time between them does not count
+        await broker.submit(job(f"warm{index}", seconds=2.0))
+        lease = await take_one(broker)
+        clock.advance(4.0)
+        await finish(broker, lease)
+        clock.advance(100.0)
+    await broker.submit(job("a", seconds=10.0))
+    with pytest.raises(QueueFull) as refused:
+        await broker.submit(job("b", seconds=5.0))
+    assert refused.value.retry_after_s == pytest.approx(10.0)
+
+
+async def test_a_full_queue_heals_when_deadlines_pass_without_a_worker(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(max_queued_jobs=1)
+    await broker.submit(job("a", deadline=clock.now + 1.0))
+    clock.advance(2.0)
+    assert not (await broker.submit(job("b"))).existing
+
+
+async def test_one_models_queue_does_not_fill_anothers(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queued_jobs=1)
+    await broker.submit(job("a"))
+    assert not (await broker.submit(job("b", model=ModelRef("other", "1", "1" * 64)))).existing
+
+
+async def test_ended_jobs_are_kept_for_their_time_and_then_forgotten(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(result_ttl_seconds=100.0)
+    await broker.submit(job("a", idempotency_key="k"))
+    await finish(broker, await take_one(broker))
+    clock.advance(99.0)
+    assert (await broker.submit(job("again", idempotency_key="k"))).job_id == "a"
+    clock.advance(2.0)
+    assert (await broker.submit(job("anew", idempotency_key="k"))).job_id == "anew"
+    with pytest.raises(NotFound):
+        await broker.status("a", "anonymous")
+
+
+async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroker) -> None:
+    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 800}):
+        broker = make_broker(**limits)
+        for index in range(10):
+            await broker.submit(job(f"j{index}"))
+            await broker.emit(await take_one(broker), [Event(f"j{index}", 0, 0, "done", {"x": np.zeros(100)})])
+        kept, _ = await broker.jobs("anonymous")
+        assert [status.id for status in kept] == ["j9", "j8", "j7"]
+
+
+# Idempotency
+
+
+async def test_a_hundred_times_the_same_key_is_one_job(broker: Broker) -> None:
+    answers = await asyncio.gather(
+        *(broker.submit(job(f"j{i}", idempotency_key="k", body_sha256="s")) for i in range(100))
+    )
+    assert {answer.job_id for answer in answers} == {"j0"}
+    assert sum(not answer.existing for answer in answers) == 1
+    assert (await broker.depth(M)).waiting_jobs == 1
+
+
+async def test_a_key_with_another_body_is_a_conflict_that_names_both(broker: Broker) -> None:
+    await broker.submit(job("a", idempotency_key="k", body_sha256="aaaa"))
+    with pytest.raises(IdempotencyConflict, match=r"aaaa.*bbbb"):
+        await broker.submit(job("b", idempotency_key="k", body_sha256="bbbb"))
+
+
+async def test_keys_belong_to_their_tenant(broker: Broker) -> None:
+    await broker.submit(job("a", tenant="A", idempotency_key="k", body_sha256="aaaa"))
+    assert (await broker.submit(job("b", tenant="B", idempotency_key="k", body_sha256="bbbb"))).job_id == "b"
+
+
+# Operators
+
+
+async def test_depth_counts_what_waits_and_what_runs(broker: Broker) -> None:
+    for name in ("a", "b", "c"):
+        await broker.submit(job(name, seconds=1.5))
+    await take_one(broker)
+    assert await broker.depth(M) == Depth(2, 1, 4.5)
+    assert (await broker.status("b", "anonymous")).position == 0
+    assert (await broker.status("c", "anonymous")).position == 1
+    assert await broker.depth("unknown@1") == Depth(0, 0, 0.0)
+
+
+async def test_heartbeats_and_control_messages_arrive(broker: Broker, clock: Clock) -> None:
+    await broker.heartbeat(WorkerStatus("w", "cpu", "scope", ()))
+    clock.advance(3.0)
+    (status,) = await broker.workers()
+    assert (status.id, clock.now - status.beat_at) == ("w", 3.0)
+    orders = broker.control()
+    received = asyncio.ensure_future(anext(orders))
+    await asyncio.sleep(0)
+    await broker.send(ControlMessage("unload", MODEL))
+    assert await received == ControlMessage("unload", MODEL)
+    await orders.aclose()
+
+
+async def test_a_waiting_take_is_woken_by_a_job(broker: Broker) -> None:
+    taker = asyncio.create_task(broker.take([M], budget=1.0, wait=60.0))
+    await asyncio.sleep(0)
+    await broker.submit(job("a"))
+    assert [lease.job.id for lease in await taker] == ["a"]
+
+
+async def test_a_take_waits_no_longer_than_it_was_told(broker: Broker) -> None:
+    assert await broker.take([M], budget=1.0, wait=0.001) == []

@@ -1,0 +1,192 @@
+"""Whatever happens, in whatever order and from whichever thread: every accepted job ends exactly once."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from queued import Clock, M, MakeBroker, done, finish, job, read, step, take
+
+from fivefold.errors import QueueFull
+from service.broker.base import Broker, Limits
+from service.broker.memory import MemoryBroker
+from service.jobs import Lease
+
+AnswerT = TypeVar("AnswerT")
+TENANTS = ("A", "B")
+
+
+class History(RuleBasedStateMachine):
+    """Clients, workers that die or return as zombies, cancels, deadlines, replays: in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = Clock()
+        self.broker: Broker = MemoryBroker(
+            Limits(lease_seconds=10.0, max_attempts=2, max_queue_seconds=8.0, result_ttl_seconds=1e9), self.clock
+        )
+        self.accepted: dict[str, int] = {}
+        self.leases: list[Lease] = []
+
+    def run(self, call: Awaitable[AnswerT]) -> AnswerT:
+        async def awaited() -> AnswerT:
+            return await call
+
+        return self.runner.run(awaited())
+
+    @rule(
+        rows=st.integers(1, 3),
+        tenant=st.sampled_from(TENANTS),
+        priority=st.sampled_from(("interactive", "normal", "bulk")),
+        patience=st.none() | st.integers(1, 30),
+    )
+    def submit(self, rows: int, tenant: str, priority: str, patience: int | None) -> None:
+        name = f"j{len(self.accepted)}"
+        deadline = None if patience is None else self.clock.now + patience
+        try:
+            self.run(self.broker.submit(job(name, rows, tenant=tenant, priority=priority, deadline=deadline)))
+            self.accepted[name] = rows
+        except QueueFull:
+            assert self.run(self.broker.depth(M)).waiting_jobs > 0
+
+    @rule(budget=st.floats(0.0, 4.0))
+    def take(self, budget: float) -> None:
+        self.leases += self.run(take(self.broker, budget))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def emit_some(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        rows = data.draw(st.lists(st.sampled_from([row.index for row in lease.job.rows])))
+        self.run(
+            self.broker.emit(
+                lease, [event for row in rows for event in (step(lease.job.id, row), done(lease.job.id, row, 1))]
+            )
+        )
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        self.run(finish(self.broker, data.draw(st.sampled_from(self.leases))))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def release_or_extend(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        call = data.draw(st.sampled_from((self.broker.release, self.broker.extend)))
+        self.run(call([lease]))
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data(), tenant=st.sampled_from(TENANTS))
+    def cancel(self, data: st.DataObject, tenant: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.accepted)))
+        if name in [status.id for status in self.run(self.broker.jobs(tenant))[0]]:
+            self.run(self.broker.cancel(name, tenant))
+
+    @rule(seconds=st.sampled_from((1.0, 11.0)))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def replay(self) -> None:
+        for dead in self.run(self.broker.dead())[:1]:
+            self.run(self.broker.replay(dead.job.id))
+
+    @invariant()
+    def depth_is_what_lives(self) -> None:
+        states = Counter(status.state for tenant in TENANTS for status in self.run(self.broker.jobs(tenant))[0])
+        depth = self.run(self.broker.depth(M))
+        assert (depth.waiting_jobs, depth.running_jobs) == (states["queued"], states["running"])
+        assert abs(depth.predicted_seconds - (states["queued"] + states["running"])) < 1e-6
+        assert sum(states.values()) == len(self.accepted)
+
+    def teardown(self) -> None:
+        while (depth := self.run(self.broker.depth(M))).waiting_jobs + depth.running_jobs:
+            for lease in self.run(take(self.broker, 100.0)):
+                assert self.run(finish(self.broker, lease))
+            self.clock.advance(11.0)
+        for name, rows in self.accepted.items():
+            events = self.run(read(self.broker, name))
+            assert sorted(event.row for event in events if event.terminal) == list(range(rows))
+            assert len({event.id for event in events}) == len(events)
+        self.runner.close()
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def in_thread(work: Callable[[], Awaitable[None]]) -> threading.Thread:
+    """`work` on an event loop of its own, in a thread of its own."""
+
+    async def main() -> None:
+        await work()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    return thread
+
+
+async def test_two_workers_in_their_threads_serve_clients_of_a_third(make_broker: MakeBroker) -> None:
+    broker, ran = make_broker(max_queue_seconds=1e6), Counter[str]()
+    stop = threading.Event()
+
+    async def work() -> None:
+        while not stop.is_set():
+            for lease in await broker.take([M], budget=5.0, wait=0.05):
+                ran[lease.job.id] += 1
+                assert await finish(broker, lease)
+
+    async def ask(index: int) -> int:
+        await broker.submit(job(f"j{index}", rows=2))
+        return len([event async for event in broker.events(f"j{index}") if event.kind == "done"])
+
+    workers = [in_thread(work), in_thread(work)]
+    answers = [
+        rows for start in range(0, 400, 40) for rows in await asyncio.gather(*map(ask, range(start, start + 40)))
+    ]
+    stop.set()
+    for worker in workers:
+        worker.join()
+    assert answers == [2] * 400
+    assert set(ran.values()) == {1}
+    assert len(ran) == 400
+
+
+async def test_a_hundred_clients_in_threads_share_one_key(make_broker: MakeBroker) -> None:
+    broker, ids = make_broker(), []
+
+    def client(start: int) -> Callable[[], Awaitable[None]]:
+        async def submit() -> None:
+            for index in range(start, start + 25):
+                ids.append((await broker.submit(job(f"j{index}", idempotency_key="k"))).job_id)
+
+        return submit
+
+    for thread in [in_thread(client(start)) for start in (0, 25, 50, 75)]:
+        thread.join()
+    assert len(ids) == 100
+    assert len(set(ids)) == 1
+    assert (await broker.depth(M)).waiting_jobs == 1
+
+
+async def test_a_client_whose_loop_is_gone_harms_nobody(make_broker: MakeBroker) -> None:
+    broker = make_broker()
+    await broker.submit(job("a", stream=True))
+    (lease,) = await take(broker)
+
+    async def leave() -> None:
+        events = broker.events("a")
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+    in_thread(leave).join()
+    assert await broker.emit(lease, [step("a")])
+    assert await finish(broker, lease)
+    assert len(await read(broker, "a")) == 2
