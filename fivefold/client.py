@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Self
+from urllib.parse import quote
 
 from fivefold.calls import Call, Reply, Timeouts
+from fivefold.cards import ModelCard, ModelList
 from fivefold.errors import NotReady, TransportError
 from fivefold.methods import Methods
 from fivefold.operation import (
@@ -22,7 +24,7 @@ from fivefold.parsing import parsed
 from fivefold.streaming import AnswerReader, AsyncStream, Stream
 from fivefold.transport import AsyncTransport, SyncTransport
 
-BASE_URL = "http://127.0.0.1:8000"
+BASE_URL, MODELS_PATH = "http://127.0.0.1:8000", "/v1/models"
 
 
 class _Calls:
@@ -37,6 +39,9 @@ class _Calls:
     def _post(self, operation: AnyOperation, request: Request, accept: str = JSON_TYPE) -> Call:
         body = request.model_dump_json(by_alias=True, exclude_unset=True).encode()
         return Call("POST", operation.path, accept, body, self._max_retries)
+
+    def _get(self, path: str) -> Call:
+        return Call("GET", path, max_retries=self._max_retries)
 
 
 class Client(Methods, _Calls):
@@ -66,6 +71,16 @@ class Client(Methods, _Calls):
     def raw(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT, accept: str) -> Reply:
         """The bytes in one of `operation.answers`, such as an exact array; what is known of them is in the headers."""
         return self._transport.send(self._post(operation, request, accept))
+
+    def models(self) -> list[ModelCard]:
+        """Every model that is served now."""
+        call = self._get(MODELS_PATH)
+        return parsed(ModelList, self._transport.send(call).content, call.id).models
+
+    def model(self, name: str) -> ModelCard:
+        """One model, by "name" or "name@version". Raises UnknownModel."""
+        call = self._get(f"{MODELS_PATH}/{quote(name, safe='@')}")
+        return parsed(ModelCard, self._transport.send(call).content, call.id)
 
     def ready(self) -> bool:
         """Whether every required model is served now; False too where nobody answers. Asks once."""
@@ -111,6 +126,14 @@ class AsyncClient(Methods, _Calls):
 
     async def raw(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT, accept: str) -> Reply:
         return await self._transport.send(self._post(operation, request, accept))
+
+    async def models(self) -> list[ModelCard]:
+        call = self._get(MODELS_PATH)
+        return parsed(ModelList, (await self._transport.send(call)).content, call.id).models
+
+    async def model(self, name: str) -> ModelCard:
+        call = self._get(f"{MODELS_PATH}/{quote(name, safe='@')}")
+        return parsed(ModelCard, (await self._transport.send(call)).content, call.id)
 
     async def ready(self) -> bool:
         try:

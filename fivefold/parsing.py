@@ -31,6 +31,10 @@ def parsed(model: type[ModelT], content: bytes | str, request_id: str) -> ModelT
 
 def _invalid(error: ValidationError) -> list[Invalid]:
     return [
-        Invalid(place=".".join(map(str, one["loc"])), message=f"{one['msg']}; given: {one['input']!r:.80}")
+        Invalid(place=".".join(map(str, one["loc"])), message=f"{one['input']!r:.60} given: {_lowered(one['msg'])}")
         for one in error.errors()
     ]
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -9,6 +9,7 @@ import pytest
 from hostile import EVENTS, JSON, Asked, HostileServer, Script, answer, head, problem
 
 from fivefold import AsyncClient, Client, Image, Timeouts
+from fivefold.cards import ModelCard
 from fivefold.diffusion import DiffusionPreview
 from fivefold.errors import (
     ConnectionFailed,
@@ -21,6 +22,7 @@ from fivefold.errors import (
     RowFailed,
     TimedOut,
     TransportError,
+    UnknownModel,
 )
 from fivefold.flow import SAMPLE, FlowSampleRequest
 from fivefold.operation import NPY_TYPE, FailedItem
@@ -37,6 +39,22 @@ FAILED = {"index": 1, "error": {"code": "row_failed", "message": "alone"}}
 BODY = {"items": [{"index": 0, "seed": 7, "row": [1.5]}, FAILED], "parameters": {"n": 2}, "meta": META}
 IMAGES = {"items": [{"index": 0, "seed": 7, "image": "UE5H"}], "parameters": {}, "meta": META}
 PREVIEW = {"index": 0, "step": 1, "steps": 2, "sigma": 0.5, "image": "UE5H"}
+CARD = {
+    "name": "m",
+    "version": "1",
+    "digest": "d",
+    "family": "flow",
+    "default": True,
+    "aliases": [],
+    "operations": ["/v1/flow/sample"],
+    "device": "cpu",
+    "scope": "here",
+    "exactness": "bitwise",
+    "licence": "Apache-2.0",
+    "trained_at": "now",
+    "metrics": {"nats": 1.5},
+    "parameters": {},
+}
 GOOD = answer(200, BODY)
 
 
@@ -115,6 +133,20 @@ SCENARIOS = (
         lambda client: client.raw(SAMPLE, FlowSampleRequest(n=2), NPY_TYPE),
         lambda result: result.content == b"\x93NUMPY" and result.headers["fivefold-receipt"] == "r",
     ),
+    Scenario(
+        "models",
+        [problem(503, "not_ready"), answer(200, {"models": [CARD, {**CARD, "news": 1}]})],
+        lambda client: client.models(),
+        lambda cards: cards == [ModelCard.model_validate(CARD)] * 2,
+        2,
+    ),
+    Scenario(
+        "one model",
+        [answer(200, CARD)],
+        lambda client: client.model("m@1"),
+        lambda card: card.metrics == {"nats": 1.5},
+    ),
+    Scenario("no such model", [problem(404, "unknown_model")], lambda client: client.model("?"), UnknownModel),
     Scenario("ready", [answer(200, {})], lambda client: client.ready(), lambda ready: ready is True),
     Scenario("not ready", [problem(503, "not_ready")], lambda client: client.ready(), lambda ready: ready is False),
     Scenario("nobody there", [Script()], lambda client: client.ready(), lambda ready: ready is False),
@@ -262,7 +294,7 @@ async def test_input_that_the_service_would_refuse_is_not_even_sent(
 ) -> None:
     hostile.play([])
     (place,) = fields
-    with Client(hostile.url) as client, pytest.raises(InvalidInput, match=f"{place}: .*given: ") as blocking:
+    with Client(hostile.url) as client, pytest.raises(InvalidInput, match=f"{place}: .* given: ") as blocking:
         client.flow_sample(**fields)
     async with AsyncClient(hostile.url) as asynchronous:
         with pytest.raises(InvalidInput) as awaited:
@@ -300,6 +332,13 @@ def test_a_stream_has_no_answer_before_its_end_and_sends_nothing_before_it_is_re
 def test_an_address_without_a_scheme_is_refused_with_an_example(kind: type, url: str) -> None:
     with pytest.raises(ValueError, match=r"write it as http://127\.0\.0\.1:8000"):
         kind(url)
+
+
+def test_a_model_name_stays_one_part_of_the_path(hostile: HostileServer) -> None:
+    hostile.play([answer(200, CARD)])
+    with Client(hostile.url) as client:
+        client.model("a/../b?c#d@1")
+    assert hostile.asked[0].line == "GET /v1/models/a%2F..%2Fb%3Fc%23d@1 HTTP/1.1"
 
 
 def test_a_path_in_front_of_the_service_is_kept(hostile: HostileServer) -> None:
