@@ -45,7 +45,7 @@ def layer_names(flow: Bijection) -> tuple[str, ...]:
 
 
 class Forward(nn.Module):
-    """x and uniform noise [B, *event] -> Scored."""
+    """x and uniform noise [B, *event] -> Scored, computed in the flow's own precision."""
 
     def __init__(self, flow: Bijection, levels: int | None) -> None:
         super().__init__()
@@ -54,17 +54,18 @@ class Forward(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Scored:
         dequantised = dequantise(x, noise, self.levels)
-        z, layers = self.flow(dequantised)
+        z, layers = self.flow(dequantised.to(_dtype(self.flow)))
         layers = (torch.full_like(z, cell_log_volume_nats(self.levels)), *layers)
         base = base_terms_nats(z)  # [B, *event], as each of the layers' terms
         base_log_prob, log_dets = row_sum(base), torch.stack([row_sum(layer) for layer in layers], dim=1)
         # Added one by one: a sum over the middle of [B, layers, *event] has other bits at batch 1 on ONNX Runtime.
         terms = sum(layers, start=base)
-        return Scored(z, base_log_prob + row_sum(log_dets), base_log_prob, log_dets, terms, dequantised)
+        scored = z, base_log_prob + row_sum(log_dets), base_log_prob, log_dets, terms, dequantised
+        return Scored(*(value.to(x.dtype) for value in scored))
 
 
 class Inverse(nn.Module):
-    """Latents z [B, *event] -> Decoded."""
+    """Latents z [B, *event] -> Decoded, computed in the flow's own precision."""
 
     def __init__(self, flow: Bijection, levels: int | None) -> None:
         super().__init__()
@@ -72,5 +73,9 @@ class Inverse(nn.Module):
         self.levels = levels
 
     def forward(self, z: Tensor) -> Decoded:
-        dequantised = self.flow.inverse(z)
-        return Decoded(dequantised, quantise(dequantised, self.levels))
+        dequantised = self.flow.inverse(z.to(_dtype(self.flow)))
+        return Decoded(dequantised.to(z.dtype), quantise(dequantised, self.levels).to(z.dtype))
+
+
+def _dtype(flow: Bijection) -> torch.dtype:
+    return next(flow.parameters()).dtype
