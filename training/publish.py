@@ -93,9 +93,8 @@ def _publish(run: Run, version: str, artefacts: Artefacts, graphs: Mapping[str, 
 
 
 def _provenance(run: Run, artefacts: Artefacts) -> Provenance:
-    commit = subprocess.run(("git", "rev-parse", "HEAD"), capture_output=True, text=True, check=False).stdout.strip()
     return Provenance(
-        commit=commit or "unknown",
+        commit=_commit(),
         command=run.command,
         seed=run.seed,
         data={**run.data, **artefacts.scored_by},
@@ -104,6 +103,15 @@ def _provenance(run: Run, artefacts: Artefacts) -> Provenance:
         machine=f"{os.cpu_count()}-core {os.uname().machine} CPU, one thread, no GPU",
         licence=run.licence,
     )
+
+
+def _commit() -> str:
+    """The commit of the checkout, or "unknown" outside of one (an image has neither history nor git)."""
+    try:
+        command = ("git", "rev-parse", "HEAD")
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def card(run: Run, version: str, artefacts: Artefacts, provenance: Provenance) -> str:

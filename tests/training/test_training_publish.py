@@ -68,6 +68,13 @@ def test_the_provenance_says_how_to_repeat_the_training(artefacts: Artefacts, tm
     assert "core" in provenance.machine
 
 
+def test_outside_of_a_checkout_the_commit_is_unknown(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert publish(RUN, artefacts, Store(tmp_path)).manifest.provenance.commit == "unknown"
+
+
 def test_the_card_states_command_data_use_limits_and_every_metric(artefacts: Artefacts, tmp_path: Path) -> None:
     card = publish(RUN, artefacts, Store(tmp_path)).file("card.md").decode()
     for text in (
