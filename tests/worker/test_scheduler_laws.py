@@ -1,0 +1,283 @@
+"""The scheduler's laws: no row lost, none run after its end, budgets kept, deadlines, fairness, no starvation."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.store import ModelRef
+from service.broker.base import CostCurve, Limits
+from service.jobs import Job, Lease, Row, RowId
+from service.worker.scheduler import PATIENCE_STEPS, Scheduler, SessionKey, SessionLimits, Step
+
+MODEL = ModelRef("m", "1", "0" * 64)
+WEIGHTS = Limits().class_weights
+MAX_STEP_MS = 50.0
+SLOW: SessionKey = (MODEL, "slow")  # 20 ms a row: two fit in a step
+FAST: SessionKey = (MODEL, "fast")  # 1 ms a row: its capacity is the limit
+SESSIONS = {
+    SLOW: SessionLimits(8, CostCurve(0.005, 0.020)),
+    FAST: SessionLimits(5, CostCurve(0.0, 0.001)),
+}
+
+
+def scheduler() -> Scheduler:
+    made = Scheduler(MAX_STEP_MS, WEIGHTS)
+    for key, limits in SESSIONS.items():
+        made.register(key, limits)
+    return made
+
+
+def lease(name: str, session: SessionKey = SLOW, rows: int = 1, work: float = 1.0, **fields: object) -> Lease:
+    items = tuple(Row(index, index, work=work) for index in range(rows))
+    return Lease(Job(name, session[0], "toy/op", session[1], items, 1.0, **fields), 1, 1)  # type: ignore[arg-type]
+
+
+def run_to_the_end(subject: Scheduler, works: dict[str, float], now: float = 0.0, limit: int = 10_000) -> list[Step]:
+    """Step until nothing is left; a row of job j ends after works[j] steps."""
+    steps, taken = [], Counter[RowId]()
+    while (step := subject.next_step(now)) is not None:
+        steps.append(step)
+        taken.update(step.rows)
+        subject.ended(row for row in step.rows if taken[row] >= works[row[0]])
+        now += MAX_STEP_MS / 1000.0
+        assert len(steps) <= limit
+    return steps
+
+
+jobs_drawn = st.lists(
+    st.tuples(
+        st.sampled_from((SLOW, FAST)),
+        st.integers(1, 12),
+        st.integers(1, 4),
+        st.sampled_from(("A", "B", "C")),
+        st.sampled_from(("interactive", "normal", "bulk")),
+        st.none() | st.floats(0.0, 60.0),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def leases_of(drawn: list[tuple[SessionKey, int, int, str, str, float | None]]) -> list[Lease]:
+    return [
+        lease(f"j{i}", session, rows, work, tenant=tenant, priority=priority, deadline=deadline)
+        for i, (session, rows, work, tenant, priority, deadline) in enumerate(drawn)
+    ]
+
+
+@given(jobs_drawn)
+def test_every_row_runs_as_often_as_it_needs_in_its_own_session_and_never_after_its_end(drawn) -> None:
+    subject, leases = scheduler(), leases_of(drawn)
+    for each in leases:
+        subject.add(each, 0.0)
+    works = {each.job.id: each.job.rows[0].work for each in leases}
+    ran: Counter[RowId] = Counter()
+    for step in run_to_the_end(subject, works):
+        ran.update(step.rows)
+        for job_id, _ in step.rows:
+            assert step.session[1] == next(each.job.session_kind for each in leases if each.job.id == job_id)
+    assert ran == {(each.job.id, row.index): row.work for each in leases for row in each.job.rows}
+    assert subject.held() == []
+
+
+@given(jobs_drawn)
+def test_a_step_keeps_the_time_budget_and_the_capacity_and_names_no_row_twice(drawn) -> None:
+    subject, leases = scheduler(), leases_of(drawn)
+    for each in leases:
+        subject.add(each, 0.0)
+    works = {each.job.id: each.job.rows[0].work for each in leases}
+    resident: dict[SessionKey, set[RowId]] = {SLOW: set(), FAST: set()}
+    taken: Counter[RowId] = Counter()
+    now = 0.0
+    while (step := subject.next_step(now)) is not None:
+        limits = SESSIONS[step.session]
+        entering = [row_id for row_id, _ in step.entering]
+        assert len(set(step.rows)) == len(step.rows) > 0
+        assert limits.curve.seconds(len(step.rows)) <= MAX_STEP_MS / 1000.0 or len(step.rows) == 1
+        assert not resident[step.session] & set(entering)
+        resident[step.session] |= set(entering)
+        assert set(step.rows) <= resident[step.session]
+        assert len(resident[step.session]) <= limits.capacity
+        taken.update(step.rows)
+        finished = {row for row in step.rows if taken[row] >= works[row[0]]}
+        resident[step.session] -= finished
+        subject.ended(finished)
+        now += 0.01
+
+
+@given(jobs_drawn, st.integers(0, 20))
+def test_the_same_calls_have_the_same_answers(drawn, cancelled: int) -> None:
+    def run() -> list[Step]:
+        subject, leases = scheduler(), leases_of(drawn)
+        for each in leases:
+            subject.add(each, 0.0)
+        first = [subject.next_step(0.0) for _ in range(3)]
+        subject.cancel(f"j{cancelled}")
+        works = {each.job.id: each.job.rows[0].work + 3 for each in leases}
+        return [step for step in first if step] + run_to_the_end(subject, works)
+
+    assert run() == run()
+
+
+@given(jobs_drawn, st.data())
+def test_what_is_cancelled_or_expired_never_runs_again_and_frees_its_places(drawn, data: st.DataObject) -> None:
+    subject, leases = scheduler(), leases_of(drawn)
+    for each in leases:
+        subject.add(each, 0.0)
+    for _ in range(data.draw(st.integers(0, 5))):
+        subject.next_step(0.0)
+    now = data.draw(st.floats(0.0, 60.0))
+    gone = {held.job.id for held in subject.expire(now)}
+    assert gone == {each.job.id for each in leases if each.job.deadline is not None and each.job.deadline <= now}
+    victim = data.draw(st.sampled_from(leases)).job.id
+    assert (subject.cancel(victim) is None) == (victim in gone)
+    gone.add(victim)
+    works = {each.job.id: 4.0 for each in leases}
+    steps = run_to_the_end(subject, works, now)
+    assert not {job_id for step in steps for job_id, _ in step.rows} & gone
+    for key, limits in SESSIONS.items():  # every place is free again
+        subject.add(lease("late", key, rows=20), now)
+        step = subject.next_step(now)
+        assert step is not None
+        assert len(step.rows) == min(20, limits.rows_per_step(MAX_STEP_MS / 1000.0))
+        subject.cancel("late")
+
+
+@given(st.lists(st.floats(0.0, 10.0), min_size=2, max_size=8, unique=True))
+def test_among_equals_the_earlier_deadline_is_first(deadlines: list[float]) -> None:
+    subject = scheduler()
+    for index, deadline in enumerate(deadlines):
+        subject.add(lease(f"j{index}", deadline=deadline, tenant="A"), 0.0)
+    order = [
+        job_id
+        for step in run_to_the_end(subject, {f"j{i}": 1.0 for i in range(len(deadlines))})
+        for job_id, _ in step.rows
+    ]
+    assert order == [f"j{index}" for index in sorted(range(len(deadlines)), key=deadlines.__getitem__)]
+
+
+@pytest.mark.parametrize("priority", ["interactive", "normal", "bulk"])
+def test_no_job_waits_for_ever_behind_an_endless_stream_of_smaller_and_weightier_ones(priority: str) -> None:
+    subject, now, patience = scheduler(), 0.0, PATIENCE_STEPS * MAX_STEP_MS / 1000.0
+    subject.add(lease("patient", rows=1, work=1000.0, tenant="A", priority="bulk"), now)
+    last = now
+    for index in range(2000):
+        for copy in range(3):
+            subject.add(lease(f"j{index}.{copy}", tenant="A", priority=priority, deadline=now + 0.2), now)
+        step = subject.next_step(now)
+        assert step is not None
+        now += MAX_STEP_MS / 1000.0
+        if "patient" in {job_id for job_id, _ in step.rows}:
+            last = now
+        assert now - last <= patience + 1.0
+        subject.ended(row for row in step.rows if row[0] != "patient")
+        subject.expire(now)
+
+
+# Examples
+
+
+def shares(subject: Scheduler, steps: int) -> Counter[str]:
+    """Device seconds by tenant over so many steps of rows that never end."""
+    seconds: Counter[str] = Counter()
+    for _ in range(steps):
+        step = subject.next_step(0.0)
+        assert step is not None
+        for job_id, _ in step.rows:
+            seconds[job_id[0]] += SESSIONS[step.session].curve.seconds(len(step.rows)) / len(step.rows)  # type: ignore[assignment]
+    return seconds
+
+
+def test_two_tenants_share_the_device_equally_whatever_they_send() -> None:
+    subject = scheduler()
+    for index in range(8):
+        subject.add(lease(f"A{index}", rows=4, work=1e6, tenant="A"), 0.0)
+    subject.add(lease("B", rows=1, work=1e6, tenant="B"), 0.0)
+    seconds = shares(subject, 400)
+    assert seconds["A"] / seconds["B"] == pytest.approx(1.0, rel=0.05)
+
+
+def test_classes_share_by_weight() -> None:
+    subject = scheduler()
+    subject.add(lease("A", rows=4, work=1e6, priority="interactive"), 0.0)
+    subject.add(lease("B", rows=4, work=1e6, priority="normal"), 0.0)
+    seconds = shares(subject, 500)
+    assert seconds["A"] / seconds["B"] == pytest.approx(4.0, rel=0.05)
+
+
+def test_a_session_with_many_rows_does_not_starve_another() -> None:
+    subject = scheduler()
+    for index in range(16):
+        subject.add(lease(f"A{index}", SLOW, rows=8, work=1e6), 0.0)
+    subject.add(lease("B", FAST, rows=1, work=1e6), 0.0)
+    seconds = shares(subject, 500)
+    assert seconds["A"] / seconds["B"] == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_tenant_that_was_away_is_owed_nothing() -> None:
+    subject = scheduler()
+    subject.add(lease("A", rows=2, work=1e6, tenant="A"), 0.0)
+    shares(subject, 100)
+    subject.add(lease("B", rows=2, work=1e6, tenant="B"), 0.0)
+    seconds = shares(subject, 100)
+    assert seconds["B"] / seconds["A"] == pytest.approx(1.0, rel=0.1)
+
+
+def test_the_job_with_the_least_work_left_is_first_within_a_tenant() -> None:
+    subject = scheduler()
+    subject.add(lease("large", rows=8, work=30.0), 0.0)
+    subject.next_step(0.0)
+    subject.add(lease("small", rows=2, work=3.0), 0.0)
+    step = subject.next_step(0.0)
+    assert step is not None
+    assert {job_id for job_id, _ in step.rows} == {"small"}
+
+
+def test_rows_join_a_live_batch() -> None:
+    subject = scheduler()
+    subject.add(lease("a", FAST, rows=2, work=10.0), 0.0)
+    subject.next_step(0.0)
+    subject.add(lease("b", FAST, rows=2, work=10.0), 0.0)
+    step = subject.next_step(0.0)
+    assert step is not None
+    assert sorted(step.rows) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert [row_id for row_id, _ in step.entering] == [("b", 0), ("b", 1)]
+
+
+def test_an_urgent_deadline_goes_before_a_fairer_turn() -> None:
+    subject = scheduler()
+    subject.add(lease("A", rows=2, work=100.0, tenant="A"), 0.0)
+    subject.add(lease("B", rows=2, work=100.0, tenant="B", deadline=1.0), 0.0)
+    for now in (0.0, 0.05, 0.1):
+        step = subject.next_step(now)
+        assert step is not None
+        assert {job_id for job_id, _ in step.rows} == {"B"}
+    assert subject.wake_at() == 1.0
+
+
+def test_a_worker_holds_two_steps_of_small_jobs_or_many_large_ones() -> None:
+    subject = scheduler()
+    full = subject.spare_seconds()
+    held = 0
+    while subject.spare_seconds() > 0.0:
+        subject.add(lease(f"j{held}", rows=64, work=100.0), 0.0)
+        held += 1
+    assert full == pytest.approx(2 * 5 * 0.001)  # the fast session: two steps of five jobs of 1 ms
+    assert held == 32
+
+
+def test_a_newer_lease_is_told_from_an_older_one() -> None:
+    subject, old = scheduler(), lease("a")
+    new = replace(old, token=2)
+    subject.add(new, 0.0)
+    assert subject.holds(new)
+    assert not subject.holds(old)
+    assert subject.lease("a") is new
+
+
+def test_a_graph_too_slow_for_the_budget_still_runs_one_row() -> None:
+    assert SessionLimits(8, CostCurve(1.0, 1.0)).rows_per_step(0.05) == 1
+    assert SessionLimits(8, CostCurve(0.0, 0.01)).rows_per_step(0.05) == 5
