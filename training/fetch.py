@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 SEPARATOR = b"\0"  # between documents; no text has it
 
 
@@ -75,7 +74,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Folder(Member):
-    """A folder of upstream files: those whose names end in `suffix`, in their names' order, with `SEPARATOR` between."""
+    """A folder of upstream files: those whose names end in `suffix`, by name, with `SEPARATOR` between."""
 
     suffix: str
 

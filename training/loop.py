@@ -1,4 +1,4 @@
-"""The one training loop: Adam, EMA, warm-up and decay, checkpoints, and resume with the same bits."""
+"""The one training loop: optimiser, EMA, warm-up and decay, checkpoints, and resume with the same bits."""
 
 import copy
 import math
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data import Data
+from training.optimizer import Optimizer, OptimizerName, optimizer
 from training.progress import progress
 from training.publish import Artefacts
 
@@ -33,6 +34,7 @@ class LoopConfig:
     decay: Literal["cosine", "linear"] = "cosine"
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
+    optimizer: OptimizerName = "adam"
     seed: int = 0
     checkpoint_every: int = 200
     log_every: int = 50
@@ -116,7 +118,7 @@ class _State:
     config: LoopConfig
     network: nn.Module
     ema: nn.Module
-    optimizer: torch.optim.Adam
+    optimizer: Optimizer
     step: int = 0
     seconds: float = 0.0
 
@@ -125,12 +127,13 @@ class _State:
         torch.manual_seed(recipe.config.seed)
         network = recipe.network(data).train()
         ema = copy.deepcopy(network).requires_grad_(False)
-        return cls(recipe.config, network, ema, torch.optim.Adam(network.parameters()))
+        return cls(recipe.config, network, ema, optimizer(recipe.config.optimizer, network))
 
     def advance(self, recipe: Recipe, train: tuple[Tensor, ...]) -> float:
         generator = step_generator(self.config.seed, self.step)
         index = torch.randint(len(train[0]), (self.config.batch_size,), generator=generator)
-        self.optimizer.param_groups[0]["lr"] = learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.zero_grad()
         loss = recipe.loss(self.network, tuple(tensor[index] for tensor in train), generator)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -158,7 +161,7 @@ class _State:
     def resume(self, path: Path) -> None:
         if path.exists():
             saved = torch.load(path, weights_only=True)
-            if saved["config"] != asdict(self.config):
+            if LoopConfig(**saved["config"]) != self.config:
                 raise OtherRun(
                     f"{path} is of {saved['config']}, not of {asdict(self.config)}: delete it or give --runs"
                 )

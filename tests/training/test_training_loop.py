@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from training.data import Data
 from training.loop import LoopConfig, OtherRun, learning_rate, step_generator, train
+from training.optimizer import OptimizerName
 from training.publish import Artefacts
 
 CONFIG = LoopConfig(steps=12, batch_size=4, learning_rate=1e-2, warmup_steps=3, checkpoint_every=3, log_every=5)
@@ -60,14 +61,17 @@ def equal(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("step", range(12))
 def test_a_run_killed_at_any_step_and_resumed_ends_with_the_bits_of_an_uninterrupted_one(
-    step: int, tmp_path: Path
+    step: int, optimizer: OptimizerName, tmp_path: Path
 ) -> None:
-    killed = Toy(killed_at=(call == step for call in range(12)))
+    config = replace(CONFIG, optimizer=optimizer)
+    killed = Toy(config=config, killed_at=(call == step for call in range(12)))
     with pytest.raises(Killed):
         weights(killed, tmp_path / "killed")
-    assert equal(weights(Toy(), tmp_path / "killed"), weights(Toy(), tmp_path / "whole"))
+    whole = Toy(config=config)
+    assert equal(weights(whole, tmp_path / "killed"), weights(whole, tmp_path / "whole"))
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
