@@ -9,21 +9,23 @@ from model_store.golden import Arrays, Golden
 from service.broker.base import CostCurve
 from service.graph import Graph
 
-MANY_ROWS = 8
 REPEATS = 3
+# The second point: as many rows as take about this long one by one, so that a slow graph does not delay the start.
+MANY_SECONDS = 0.05
+FEWEST, MOST = 4, 64
 # No graph is free: a positive cost per row keeps every prediction and every share positive.
 LEAST_SECONDS_PER_ROW = 1e-7
 
 
 def measure(graphs: Iterable[tuple[Graph, Golden]], clock: Callable[[], float] = time.perf_counter) -> CostCurve:
-    """The curve through 1 and 8 rows of the graphs that one evaluation calls, on their golden inputs.
+    """The curve through 1 and many rows of the graphs that one evaluation calls, on their golden inputs.
 
     Each point is the best of three, after the replay has warmed the graph up.
     """
     pairs = list(graphs)
     one = sum(_best_seconds(graph, golden, 1, clock) for graph, golden in pairs)
-    many = sum(_best_seconds(graph, golden, MANY_ROWS, clock) for graph, golden in pairs)
-    return curve_through(one, many, MANY_ROWS)
+    many = min(MOST, max(FEWEST, int(MANY_SECONDS / max(one, LEAST_SECONDS_PER_ROW))))
+    return curve_through(one, sum(_best_seconds(graph, golden, many, clock) for graph, golden in pairs), many)
 
 
 def curve_through(one_seconds: float, many_seconds: float, many: int) -> CostCurve:

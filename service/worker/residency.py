@@ -1,6 +1,6 @@
 """Which models are loaded: hashes, goldens, warm-up, cost, sessions."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -55,16 +55,22 @@ class Residency:
 
     def load_all(self) -> list[Resident]:
         """Load what the settings name, or everything."""
-        references = self.settings.models or self._every_version()
-        return [resident for reference in references if (resident := self.try_load(reference)) is not None]
+        return [resident for name in self.references() if (resident := self.try_load(name)) is not None]
+
+    def references(self) -> list[str]:
+        """What the settings name, or every version of every model."""
+        every = (f"{name}@{version}" for name in self.store.names() for version in self.store.versions(name))
+        return list(self.settings.models or every)
 
     def try_load(self, reference: str) -> Resident | None:
         """Load one model; a bad one is reported, is not served, and does not keep others from being served."""
         try:
             return self.load(self.store.resolve(reference))
+        except NotServed as error:
+            log.info("model skipped", model=reference, reason=str(error))
         except Exception as error:
             log.error("model refused", model=reference, reason=str(error))
-            return None
+        return None
 
     def load(self, model: Model) -> Resident:
         """Load, replay, measure, open. Raises NotServed, StoreError (TamperedFile, GoldenMismatch), UnusableGraph."""
@@ -103,18 +109,6 @@ class Residency:
         """What the heartbeat says."""
         return tuple(ServedModel(ref, resident.costs) for ref, resident in self._residents.items())
 
-    def _every_version(self) -> Iterator[str]:
-        for name in self.store.names():
-            yield from (f"{name}@{version}" for version in self.store.versions(name))
-
-    def _family(self, model: Model) -> Family:
-        name = model.manifest.params.family
-        for family in self.families:
-            if family.name == name:
-                return family
-        known = [family.name for family in self.families]
-        raise NotServed(f"{model.ref} is of family {name!r}; this service has {known}")
-
     def graph(self, model: Model, name: str) -> Graph:
         """Open one graph from the bytes that were checked. Raises NotServed, TamperedFile, UnusableGraph."""
         spec = model.manifest.graphs[name]
@@ -125,6 +119,14 @@ class Residency:
         from service.runtime import torchscript
 
         return torchscript.load_graph(model.graph(name), spec, self.settings)
+
+    def _family(self, model: Model) -> Family:
+        name = model.manifest.params.family
+        for family in self.families:
+            if family.name == name:
+                return family
+        known = [family.name for family in self.families]
+        raise NotServed(f"{model.ref} is of family {name!r}; this service has {known}")
 
 
 def runner(graph: Graph) -> Callable[[Arrays], Arrays]:

@@ -1,0 +1,391 @@
+"""The worker among poisons, cancels, deadlines, lost leases and orders."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+
+from model_store.store import ModelRef, Store
+from service.broker.base import ControlMessage, Limits, WorkerStatus
+from service.broker.memory import MemoryBroker
+from service.families.session import OneShot
+from service.jobs import Event, Job, Row, RowId
+from service.settings import Settings
+from service.worker.loop import Worker
+
+numbers: Iterator[int] = count()
+
+
+def job(model: ModelRef, kind: str, rows: Sequence[Row], **fields: Any) -> Job:
+    return Job(f"job{next(numbers)}", model, f"toy/{kind}", kind, tuple(rows), 1e-5, **fields)
+
+
+def scale_rows(*values: float) -> list[Row]:
+    return [Row(index, index, {"x": np.full(toy.SHAPE, value, np.float32)}) for index, value in enumerate(values)]
+
+
+def count_rows(*steps: int) -> list[Row]:
+    return [Row(index, index, params={"steps": wanted}, work=wanted) for index, wanted in enumerate(steps)]
+
+
+async def ask(broker: MemoryBroker, asked: Job) -> list[Event]:
+    await broker.submit(asked)
+    return [event async for event in broker.events(asked.id)]
+
+
+def codes(events: Sequence[Event]) -> dict[int, str]:
+    """How each row ended: "done" or its failure's code."""
+    return {event.row: event.error.code if event.error else event.kind for event in events if event.terminal}
+
+
+class Endless:
+    """A session whose rows never end by themselves; `each_step` is called with them."""
+
+    capacity = 8
+    graphs = ("halve",)
+
+    def __init__(self, each_step: Callable[[Sequence[RowId]], None] = lambda _: None) -> None:
+        self.each_step = each_step
+        self.resident: set[RowId] = set()
+        self.steps = 0
+        self.closed = False
+
+    def admit(self, rows: Sequence[tuple[RowId, Row]]) -> None:
+        self.resident.update(row_id for row_id, _ in rows)
+
+    def ready(self) -> Sequence[RowId]:
+        return sorted(self.resident)
+
+    def step(self, rows: Sequence[RowId]) -> list[Event]:
+        assert set(rows) <= self.resident
+        self.each_step(rows)
+        self.steps += 1
+        return [Event(*row, self.steps, "step", {"x": np.zeros(1)}) for row in rows]
+
+    def drop(self, rows: Sequence[RowId]) -> None:
+        self.resident.difference_update(rows)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def next_step_of(broker: MemoryBroker, job_id: str, kind: str = "step") -> None:
+    """Until the job has an event of this kind."""
+    async for event in broker.events(job_id):
+        if event.kind == kind:
+            return
+
+
+async def test_rows_of_different_length_share_steps_and_each_gets_its_own_answer(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    async with running(make_worker()):
+        first, second = await asyncio.gather(
+            ask(broker, job(model, "count", count_rows(3, 7, 1))), ask(broker, job(model, "count", count_rows(5)))
+        )
+        (alone,) = await ask(broker, job(model, "count", count_rows(5)))
+    assert codes(first) == {0: "done", 1: "done", 2: "done"}
+    assert [event.kind for event in second] == ["done"]
+    assert second[0].arrays["x"].tobytes() == alone.arrays["x"].tobytes()
+    assert second[0].compute_ms > 0.0
+
+
+async def test_steps_are_published_only_for_jobs_that_stream(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    async with running(make_worker()):
+        streamed = await ask(broker, job(model, "count", count_rows(4), stream=True))
+        silent = await ask(broker, job(model, "count", count_rows(4)))
+    assert [event.kind for event in streamed] == ["step"] * 4 + ["done"]
+    assert [event.kind for event in silent] == ["done"]
+    times = [event.compute_ms for event in streamed]
+    assert times == sorted(times)
+
+
+async def test_a_poisonous_row_fails_alone_and_its_neighbours_get_their_answers(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    asked = job(model, "scale", scale_rows(1, 2, toy.POISON, 4, 5, 6, 7, 8))
+    async with running(make_worker()):
+        events = await ask(broker, asked)
+    assert codes(events) == {row: "row_failed" if row == 2 else "done" for row in range(8)}
+    assert {event.row: float(event.arrays["y"].max()) for event in events if event.kind == "done"} == {
+        row: 2.0 * value + 1.0 for row, value in enumerate((1, 2, 3, 4, 5, 6, 7, 8)) if row != 2
+    }
+    failed = next(event.error for event in events if event.error)
+    assert "poison" not in failed.message
+
+
+async def test_a_row_that_is_not_finite_fails_alone(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    async with running(make_worker()):
+        events = await ask(broker, job(model, "scale", scale_rows(1, toy.NOT_FINITE, 3)))
+    assert codes(events) == {0: "done", 1: "row_not_finite", 2: "done"}
+
+
+async def test_a_row_that_cannot_be_admitted_fails_alone(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    rows = count_rows(2, 2, 2)
+    rows[1] = Row(1, 1, params={})
+    async with running(make_worker()):
+        assert codes(await ask(broker, job(model, "count", rows))) == {0: "done", 1: "row_failed", 2: "done"}
+
+
+async def test_memory_errors_halve_the_step_and_blame_nobody(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    sizes = []
+
+    def run(rows: Sequence[Row]) -> list[dict[str, np.ndarray]]:
+        sizes.append(len(rows))
+        if len(rows) > 2:
+            raise MemoryError
+        return [{"y": np.zeros(1)} for _ in rows]
+
+    async with running(make_worker(scale=OneShot(run, ("scale",)))):
+        events = await ask(broker, job(model, "scale", scale_rows(*range(8))))
+    assert codes(events) == dict.fromkeys(range(8), "done")
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+
+
+async def test_a_row_too_large_for_the_memory_alone_may_be_tried_again(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    def run(rows: Sequence[Row]) -> list[dict[str, np.ndarray]]:
+        raise MemoryError
+
+    async with running(make_worker(scale=OneShot(run, ("scale",)))):
+        assert codes(await ask(broker, job(model, "scale", scale_rows(1)))) == {0: "internal"}
+
+
+async def test_a_cancelled_job_leaves_the_device_at_the_next_step(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    session, worker = Endless(), None
+    worker = make_worker(endless=session)
+    victim = job(model, "endless", scale_rows(1, 2), stream=True)
+    other = job(model, "endless", scale_rows(1), stream=True)
+    async with running(worker):
+        await broker.submit(victim)
+        await broker.submit(other)
+        await next_step_of(broker, victim.id)
+        assert await broker.cancel(victim.id, "anonymous")
+        steps = session.steps
+        while session.steps < steps + 3:
+            await asyncio.sleep(0)
+        assert {job_id for job_id, _ in session.resident} == {other.id}
+        await broker.cancel(other.id, "anonymous")
+        while session.resident:
+            await asyncio.sleep(0)
+    assert worker.scheduler.held() == []
+
+
+async def test_a_row_leaves_at_its_deadline(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    session = Endless()
+    worker: Worker = make_worker(endless=session)
+    asked = job(model, "endless", scale_rows(1, 2), stream=True, deadline=broker.clock() + 3600.0)
+    async with running(worker):
+        await broker.submit(asked)
+        await next_step_of(broker, asked.id)
+        worker.clock = lambda: asked.deadline + 1.0
+        events = [event async for event in broker.events(asked.id)]
+    assert codes(events) == {0: "deadline_exceeded", 1: "deadline_exceeded"}
+    assert session.resident == set()
+
+
+async def test_a_job_for_a_session_that_does_not_exist_is_answered(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    async with running(make_worker()):
+        assert codes(await ask(broker, job(model, "unheard-of", scale_rows(1)))) == {0: "internal"}
+        assert codes(await ask(broker, job(model, "scale", scale_rows(1)))) == {0: "done"}
+
+
+async def test_a_lost_lease_takes_its_rows_off_the_device(
+    make_worker: Any, running: Any, model: ModelRef, toy_store: Store, broker: MemoryBroker
+) -> None:
+    session = Endless()
+    worker: Worker = make_worker(endless=session)
+    asked = job(model, "endless", scale_rows(1), stream=True)
+    async with running(worker):
+        await broker.submit(asked)
+        await next_step_of(broker, asked.id)
+        await broker.release([worker.scheduler.lease(asked.id)])  # as if it had run out: another worker may have it
+        (elsewhere,) = await broker.take([str(model)], budget=1.0, wait=0.0)
+        while session.resident:
+            await asyncio.sleep(0)
+        assert await broker.emit(elsewhere, [Event(asked.id, 0, 0, "done")])
+
+
+# Life and death
+
+
+async def test_a_stopped_worker_finishes_live_rows_and_hands_back_the_rest(
+    make_worker: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    worker: Worker = make_worker(Settings(intra_op_threads=1, heartbeat_seconds=0.02, max_step_ms=1e-3))
+    live = job(model, "count", count_rows(50), stream=True)
+    waiting = [job(model, "count", count_rows(100)) for _ in range(6)]
+    task = asyncio.create_task(worker.run())
+    await broker.submit(live)
+    await next_step_of(broker, live.id)
+    for each in waiting:
+        await broker.submit(each)
+    worker.stop()
+    await task
+    assert (await broker.status(live.id, "anonymous")).state == "done"
+    assert {(await broker.status(each.id, "anonymous")).state for each in waiting} == {"queued"}
+    assert (await broker.depth(str(model))).running_jobs == 0
+
+
+async def test_rows_that_outlive_the_grace_are_handed_back(
+    make_worker: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    session = Endless()
+    settings = Settings(intra_op_threads=1, heartbeat_seconds=0.02, shutdown_seconds=0.001)
+    worker: Worker = make_worker(settings, endless=session)
+    asked = job(model, "endless", scale_rows(1), stream=True)
+    task = asyncio.create_task(worker.run())
+    await broker.submit(asked)
+    await next_step_of(broker, asked.id)
+    worker.stop()
+    await task
+    assert (await broker.status(asked.id, "anonymous")).state == "queued"
+    assert session.resident == set()
+
+
+async def beats_after(broker: MemoryBroker, moment: float) -> WorkerStatus:
+    """The first heartbeat after this time."""
+    while True:
+        for status in await broker.workers():
+            if status.beat_at > moment:
+                return status
+        await asyncio.sleep(0.001)
+
+
+async def test_the_heart_beats_through_a_long_step(make_worker: Any, broker: MemoryBroker, model: ModelRef) -> None:
+    stepping, go_on = threading.Event(), threading.Event()
+
+    def block(rows: Sequence[RowId]) -> None:
+        stepping.set()
+        go_on.wait()
+
+    worker: Worker = make_worker(endless=Endless(block))
+    thread = threading.Thread(target=lambda: asyncio.run(worker.run()))
+    thread.start()
+    asked = job(model, "endless", scale_rows(1))
+    await broker.submit(asked)
+    stepping.wait()
+    for _ in range(3):
+        status = await beats_after(broker, broker.clock())
+    assert [str(served.ref) for served in status.models] == [str(model)]
+    await broker.cancel(asked.id, "anonymous")
+    worker.stop()
+    go_on.set()
+    thread.join()
+
+
+async def test_a_dead_loop_stops_the_heart(make_worker: Any, broker: MemoryBroker) -> None:
+    task = asyncio.create_task(make_worker().run())
+    await beats_after(broker, 0.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_a_hung_loop_stops_the_heart(
+    make_worker: Any, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker: Worker = make_worker()
+    monkeypatch.setattr("service.worker.loop.HUNG_AFTER_SECONDS", -1.0)
+    await worker._beat()
+    assert await broker.workers() == []
+
+
+async def test_the_heartbeat_says_what_it_serves_and_renews_leases(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    async with running(make_worker()):
+        await ask(broker, job(model, "scale", scale_rows(1, 2, 3)))
+        status = await beats_after(broker, broker.clock())
+    assert (status.device, status.rows_run) == ("cpu", 3)
+    assert status.scope.startswith("onnxruntime ")
+    (served,) = status.models
+    assert served.ref == model
+    assert set(served.costs) == {"scale", "count"}
+    assert all(curve.seconds(1) > 0.0 for curve in served.costs.values())
+
+
+async def test_leases_are_renewed_while_rows_run(make_worker: Any, running: Any, toy_store: Store) -> None:
+    broker = MemoryBroker(Limits(lease_seconds=5.0))
+    now = broker.clock()
+    worker: Worker = make_worker(endless=Endless())
+    worker.broker = broker
+    asked = job(toy_store.resolve("toy-affine").ref, "endless", scale_rows(1), stream=True)
+    async with running(worker):
+        await broker.submit(asked)
+        await next_step_of(broker, asked.id)
+        broker.clock = lambda: now + 4.0
+        await beats_after(broker, now + 3.0)
+        broker.clock = lambda: now + 8.0
+        assert await broker.take([str(asked.model)], budget=1.0, wait=0.0) == []
+        await broker.cancel(asked.id, "anonymous")
+
+
+# Orders
+
+
+async def test_models_are_loaded_and_unloaded_by_order(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef, toy_store: Store
+) -> None:
+    session = Endless()
+    worker: Worker = make_worker(endless=session)
+    asked = job(model, "endless", scale_rows(1), stream=True)
+    async with running(worker):
+        await broker.submit(asked)
+        await next_step_of(broker, asked.id)
+        await broker.send(ControlMessage("unload", model))
+        steps = session.steps
+        while session.steps < steps + 3:
+            await asyncio.sleep(0)
+        assert not session.closed  # not before its last job has ended
+        await broker.cancel(asked.id, "anonymous")
+        while not session.closed:
+            await asyncio.sleep(0)
+        assert (await beats_after(broker, broker.clock())).models == ()
+        await broker.send(ControlMessage("load", model))
+        while not (await beats_after(broker, broker.clock())).models:
+            pass
+        again = job(model, "endless", scale_rows(1), stream=True)
+        await broker.submit(again)
+        await next_step_of(broker, again.id)
+        await broker.cancel(again.id, "anonymous")
+
+
+async def test_a_drained_worker_ends(make_worker: Any, broker: MemoryBroker) -> None:
+    task = asyncio.create_task(make_worker().run())
+    await beats_after(broker, 0.0)
+    await broker.send(ControlMessage("drain"))
+    await task
+
+
+async def test_metrics_count_rows_by_how_they_ended(
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    worker: Worker = make_worker()
+    async with running(worker):
+        await ask(broker, job(model, "scale", scale_rows(1, toy.POISON, toy.NOT_FINITE, 4)))
+    sample = worker.metrics.registry.get_sample_value
+    ends = {end: sample("fivefold_rows_total", {"model": str(model), "end": end}) for end in ("done", "failed")}
+    assert ends == {"done": 2.0, "failed": 2.0}
+    assert sample("fivefold_steps_total", {"model": str(model), "session_kind": "scale"}) == 1.0
