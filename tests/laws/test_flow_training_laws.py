@@ -9,6 +9,7 @@ from torch.distributions.transforms import AffineTransform
 from zuko.transforms import DependentTransform
 
 from training.flow.chain import Bijection, Chain
+from training.flow.coupling import SplineCoupling
 from training.flow.graphs import Forward
 from training.flow.model import ImageShape, TableShape, fixed, image_flow, spline_flow
 from training.flow.objective import (
@@ -20,7 +21,7 @@ from training.flow.objective import (
     quantise,
 )
 from training.flow.spline import Spline
-from training.flow.transforms import ActNorm, Affine, Asinh, Mixing, SplineCoupling
+from training.flow.transforms import ActNorm, Affine, Asinh, Mixing
 
 COLUMNS = 5
 IMAGE = (1, 8, 8)

@@ -14,7 +14,7 @@ from model_store.manifest import FlowParams
 from model_store.store import Model, Store
 from training.__main__ import RECIPES
 from training.checks import runner
-from training.flow.recipe import FlowRecipe
+from training.flow.base import FlowRecipe
 from training.loop import train
 from training.publish import Run, publish
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from training.flow.chain import Bijection, Chain, FirstHalf, Squeezed
-from training.flow.transforms import ActNorm, Affine, AffineCoupling, Asinh, FixedMixing, Logit, Mixing, SplineCoupling
+from training.flow.coupling import AffineCoupling, SplineCoupling
+from training.flow.transforms import ActNorm, Affine, Asinh, FixedMixing, Logit, Mixing
 
 
 @dataclass(frozen=True)
