@@ -37,7 +37,10 @@ def load_graph(data: bytes, spec: GraphSpec, settings: Settings) -> Graph:
     """Open a graph on the device that the settings choose. Raises UnusableGraph."""
     refuse_foreign_parts(data, spec)
     device = choose_device(settings.device, onnxruntime.get_available_providers())
-    session = onnxruntime.InferenceSession(data, session_options(settings), providers=providers(device))
+    try:
+        session = onnxruntime.InferenceSession(data, session_options(settings), providers=providers(device))
+    except Exception as error:  # the engine's exceptions have no common base
+        raise UnusableGraph(f"{spec.file} does not open: {error}") from error
     check_tensors(spec.file, "input", spec.inputs, session.get_inputs())
     check_tensors(spec.file, "output", spec.outputs, session.get_outputs())
     return BoundGraph(session, spec, device) if device == "cuda" else HostGraph(session, spec)

@@ -33,7 +33,7 @@ def references(data: bytes) -> References:
     found = References()
     try:
         _walk(memoryview(data), "Model", found)
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{len(data)} bytes that are not an ONNX model: {error}") from error
     return found
 
@@ -68,9 +68,10 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 70, 7):
         byte = data[at]
-        value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
+        value, at = value | (byte & 0x7F) << shift, at + 1
         if byte < 0x80:
             return value, at
+    raise ValueError("a number of more than 10 bytes")
