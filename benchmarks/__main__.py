@@ -18,7 +18,7 @@ from benchmarks.server import Server, running
 from model_store.golden import unpack
 from model_store.store import Store
 
-SHUTTLE = [50.0, 21.0, 77.0, 0.0, 28.0, 0.0, 27.0, 48.0, 22.0]
+SHUTTLE = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 STEPS = 8
 
 

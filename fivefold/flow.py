@@ -21,7 +21,7 @@ from fivefold.operation import (
 )
 
 _INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
-_SHUTTLE_ROW = [50.0, 21.0, 77.0, 0.0, 28.0, 0.0, 27.0, 48.0, 22.0]
+_SHUTTLE_ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 
 class FlowLogLikelihoodRequest(InputRequest):

@@ -1,7 +1,6 @@
 """Image on the wire: encoded bytes with .save(), .numpy() and .pil() (those two where installed)."""
 
 import base64
-import binascii
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,7 @@ class Image:
         if isinstance(value, str):
             try:
                 return cls(base64.b64decode(value, validate=True))
-            except binascii.Error as error:
+            except ValueError as error:
                 raise ValueError(f"not base64: {error}") from error
         raise ValueError(f"an image is base64 text, not {type(value).__name__}")
 

@@ -60,6 +60,8 @@ class SamplingRequest(SeededRequest):
 class InputRequest(SeededRequest):
     """Data in: `images`, or `rows` of numbers (a table's raw columns, or an image's pixels in [0, 1], flattened)."""
 
+    data = frozenset({"images", "rows"})
+
     images: list[Image] | None = Field(None, min_length=1, description="PNG, JPEG or WebP, base64")
     rows: list[list[FiniteFloat]] | None = Field(None, min_length=1, description="numbers, one list per item")
 

@@ -43,6 +43,7 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
     offered = (*operation.answers, *([EVENT_STREAM_TYPE] if operation.chunk else []))
 
     async def answer(http: HttpRequest) -> Response:
+        http.scope["route"] = route  # names the metrics
         media_type = negotiate(http.headers.get("accept", "*/*"), offered)
         submission = await _prepare(rooms, pipeline, http)
         if media_type == EVENT_STREAM_TYPE:
@@ -54,7 +55,8 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
         rendered = submission.rendered()
         return await _aside(encode, media_type, rendered, aside=len(rendered.items) > MANY_ROWS)
 
-    return Route(operation.path, answer, methods=["POST"], name=f"{operation.family}-{operation.name}")
+    route = Route(operation.path, answer, methods=["POST"], name=f"{operation.family}-{operation.name}")
+    return route
 
 
 async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> Submission:

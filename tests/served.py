@@ -1,0 +1,86 @@
+"""A real service in this process: uvicorn on an ephemeral port, the worker in its thread."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from toy import TOY, open_sessions
+
+from fivefold import Client
+from model_store.store import Model, Store
+from service.__main__ import build, in_thread
+from service.families.registry import Family
+from service.families.session import Session
+from service.graph import Graph
+from service.jobs import Row
+from service.settings import Settings
+from service.worker.loop import Worker
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service under test."""
+
+    url: str
+    worker: Worker
+
+
+@dataclass
+class Gate:
+    """A toy family whose scale session waits at each step until the gate is open, and counts what it ran."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
+    batches: list[int] = field(default_factory=list)
+
+    @property
+    def family(self) -> Family:
+        def gated(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
+            sessions = open_sessions(model, graphs)
+            inner = sessions["scale"].run
+
+            def run(rows: Sequence[Row]) -> list:
+                self.reached.set()
+                assert self.opened.wait(15)
+                self.batches.append(len(rows))
+                return inner(rows)
+
+            sessions["scale"].run = run
+            return sessions
+
+        return Family("toy", TOY.pipelines, gated)
+
+
+@contextmanager
+def serving(
+    store: Store, families: Sequence[Family] = (TOY,), *, working: bool = True, **settings
+) -> Iterator[Service]:
+    """The service, ready; without its worker where `working` is False."""
+    knobs = {"port": 0, "intra_op_threads": 1, "heartbeat_seconds": 0.05, "log_level": "error", **settings}
+    server, worker = build(Settings(store=store.root, **knobs), families)
+    with ExitStack() as stack:
+        if working:
+            stack.enter_context(in_thread(worker))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(setattr, server, "should_exit", True)
+        _until(lambda: server.started, thread)
+        service = Service(_address(server), worker)
+        with Client(service.url) as client:
+            _until(lambda: not working or client.ready(), thread)
+        yield service
+
+
+def _until(condition, thread: threading.Thread) -> None:
+    pause = threading.Event()
+    while not condition():
+        assert thread.is_alive()
+        pause.wait(0.01)
+
+
+def _address(server: uvicorn.Server) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return f"http://{host}:{port}"
