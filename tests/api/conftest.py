@@ -1,20 +1,17 @@
-"""One service with the toy family for the tests of a file, and a connection to it."""
+"""One service with the toy family for each test, with small limits, and a connection to it."""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
-import toy
 from served import Service, serving
 
 from model_store.store import Store
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    store = Store(tmp_path_factory.mktemp("store") / "models")
-    toy.publish_toy(store)
-    with serving(store) as running:
+@pytest.fixture
+def service(toy_store: Store) -> Iterator[Service]:
+    with serving(toy_store, max_rows=1000, max_body_bytes=100_000) as running:
         yield running
 
 
