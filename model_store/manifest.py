@@ -103,6 +103,25 @@ class DiffusionParams(Params):
     rho: float = 7.0
 
 
+class TransformerParams(Params):
+    """A decoder of token ids 0 .. vocabulary_size - 1 with a key-value cache, and how to run its graphs.
+
+    A text has at most `capacity` tokens. The graph `prefill` takes `chunk` tokens at a time, on the grid of multiples
+    of `chunk` from the text's beginning; `decode` takes one. A cache is float32 [layers, kv_heads, capacity,
+    head_size], for keys and for values. `end_of_text` ends a document, and begins one where there is no prompt.
+    """
+
+    family: Literal["transformer"] = "transformer"
+    vocabulary_size: int
+    capacity: int
+    chunk: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    end_of_text: int
+
+
 class Provenance(Frozen):
     """Where a model comes from, so that its training can be repeated."""
 

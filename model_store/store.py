@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from model_store.manifest import FileSpec, Manifest, is_name
+from model_store.tokenizer import TOKENIZER, Tokenizer
 
 DEFAULT_ROOT = Path(__file__).parent / "models"
 MANIFEST = "manifest.json"
@@ -80,6 +81,10 @@ class Model:
         """The arrays of an .npz file, checked and without pickle."""
         with np.load(io.BytesIO(self.file(name)), allow_pickle=False) as archive:
             return dict(archive)
+
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, from its file, checked."""
+        return Tokenizer(self.file(TOKENIZER))
 
     def verify(self) -> None:
         """Read and check every file. Raises TamperedFile."""

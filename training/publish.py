@@ -33,7 +33,8 @@ class Description:
 class Artefacts:
     """All that a recipe publishes.
 
-    `metrics` have their units in their names. `goldens` are recorded runs by graph or case. `samples` is a PNG.
+    `metrics` have their units in their names. `goldens` are recorded runs by graph or case. `samples` is a PNG,
+    `files` are published as they are, such as a tokenizer.
     `scored_by` names the files that the metrics depend on, with their sha256. `twins` are the same weights as other
     graphs, published as "<version>-<twin>".
     """
@@ -46,6 +47,7 @@ class Artefacts:
     samples: bytes
     description: Description
     scored_by: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     twins: Mapping[str, Mapping[str, Exported]] = field(default_factory=dict)
 
 
@@ -79,6 +81,7 @@ def _publish(run: Run, version: str, artefacts: Artefacts, graphs: Mapping[str, 
         CALIBRATION: _npz(artefacts.calibration),
         SAMPLES: artefacts.samples,
         CARD: card(run, version, artefacts, provenance).encode(),
+        **artefacts.files,
     }
     manifest = Manifest(
         name=run.name,
