@@ -81,8 +81,10 @@ class FairQueue:
 
     def _leave(self, job_id: str) -> Ticket:
         ticket = self._tickets.pop(job_id)
-        # An empty queue starts from zero again, so that rounding errors do not add up for ever.
-        self.predicted_seconds = self.predicted_seconds - ticket.predicted_seconds if self._tickets else 0.0
+        self.predicted_seconds -= ticket.predicted_seconds
+        if not self._tickets:  # the busy period is over: nobody owes anything, and rounding errors are forgotten
+            self.predicted_seconds = 0.0
+            self._flows.clear()
         if len(self._heap) > 2 * len(self._tickets) + 64:
             self._heap = [entry for entry in self._heap if self._holds(entry)]
             heapq.heapify(self._heap)

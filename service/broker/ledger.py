@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 
 from fivefold.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, NotFound, RowFailed
@@ -144,7 +144,10 @@ class Ledger:
         return self._queues[model]
 
     def _same(self, job: Job) -> Record | None:
-        """The job that is already there under this id or idempotency key. Raises IdempotencyConflict."""
+        """The job that is already there under this id or idempotency key. Raises IdempotencyConflict.
+
+        One that was abandoned has no answer to share: its key is free for another try.
+        """
         job_id = self._keys.get((job.tenant, job.idempotency_key), job.id) if job.idempotency_key else job.id
         existing = self._records.get(job_id)
         if existing is not None and existing.job.body_sha256 != job.body_sha256:
@@ -152,7 +155,7 @@ class Ledger:
                 f"the key {job.idempotency_key!r} was used with a body of sha256 {existing.job.body_sha256}, this one "
                 f"has {job.body_sha256}: send the same body, or another key"
             )
-        return existing
+        return existing if existing is None or existing.state not in ("cancelled", "expired") else None
 
     def _enqueue(self, job: Job, queue: ModelQueue) -> None:
         self._arrivals += 1
@@ -164,6 +167,10 @@ class Ledger:
     def _watch_deadline(self, job: Job) -> None:
         if job.deadline is not None:
             heappush(self._due, (job.deadline, job.id))
+        alive = len(self._records) - len(self._kept)
+        if len(self._due) > 2 * alive + 64:  # far deadlines of jobs that ended long ago
+            self._due = [entry for entry in self._due if (r := self._records.get(entry[1])) is not None and r.alive]
+            heapify(self._due)
 
     def _overdue(self, models: Sequence[str], now: float) -> Record | None:
         """A job whose worker fell silent. It is redelivered alone: should it kill this worker, it hits no neighbour."""
@@ -241,5 +248,6 @@ class Ledger:
         record = self._kept.pop(job_id)
         self._kept_bytes -= record.size_bytes
         del self._records[job_id]
-        if record.job.idempotency_key:
-            self._keys.pop((record.job.tenant, record.job.idempotency_key), None)
+        key = (record.job.tenant, record.job.idempotency_key or "")
+        if self._keys.get(key) == job_id:  # another try may have the key by now
+            del self._keys[key]

@@ -243,4 +243,6 @@ class Scheduler:
         del self._held[held.job.id]
         held.place.residents -= len(held.resident)
         held.flow.jobs -= 1
+        if not self._held:  # the busy period is over: nobody owes anything
+            self._flows.clear()
         return held

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -190,3 +191,29 @@ async def test_a_client_whose_loop_is_gone_harms_nobody(make_broker: MakeBroker)
     assert await broker.emit(lease, [step("a")])
     assert await finish(broker, lease)
     assert len(await read(broker, "a")) == 2
+
+
+async def test_memory_stays_flat_whatever_came_before(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_kept_jobs=50)
+
+    async def live_through(start: int) -> None:
+        """A thousand jobs: other tenants, keys and far deadlines; a third is cancelled, one has steps, one waits."""
+        for index in range(start, start + 1000):
+            name = f"j{index}"
+            fields = {"tenant": name, "idempotency_key": name, "deadline": 4e9, "stream": True}
+            await broker.submit(job(name, seconds=0.001, **fields))
+            if index % 3:
+                (lease,) = await take(broker)
+                await broker.emit(lease, [step(name)])
+                assert await finish(broker, lease)
+            else:
+                await broker.cancel(name, name)
+
+    await live_through(0)
+    tracemalloc.start()
+    await live_through(1000)
+    before, _ = tracemalloc.get_traced_memory()
+    await live_through(2000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 50_000

@@ -166,7 +166,7 @@ def test_no_job_waits_for_ever_behind_an_endless_stream_of_smaller_and_weightier
     last = now
     for index in range(2000):
         for copy in range(3):
-            subject.add(lease(f"j{index}.{copy}", tenant="A", priority=priority, deadline=now + 0.2), now)
+            subject.add(lease(f"j{index}.{copy}", tenant="A", priority=priority, deadline=now + 0.09), now)
         step = subject.next_step(now)
         assert step is not None
         now += MAX_STEP_MS / 1000.0
