@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -9,7 +10,6 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from fivefold.errors import InvalidInput
-from service.arrays import Array
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 CHANNELS = {"L": 1, "RGB": 3}
@@ -41,7 +41,7 @@ def _check_header(image: PIL.Image.Image, shape: tuple[int, int, int]) -> None:
         raise InvalidInput(f"{given}, {channels} expected: convert the image to {wanted}, without alpha")
 
 
-def encode_png(pixels: Array) -> bytes:
+def encode_png(pixels: NDArray[Any]) -> bytes:
     """PNG of float [C, H, W] in [0, 1], rounded to 8 bits."""
     levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     picture = levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1)

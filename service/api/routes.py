@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request as HttpRequest
@@ -35,6 +36,7 @@ class Rooms:
     settings: Settings
     producer: Producer
     catalogue: Catalogue
+    waiting: Counter[str] = field(default_factory=Counter)  # requests by the job they wait for
 
 
 def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
@@ -49,7 +51,7 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
         if media_type == EVENT_STREAM_TYPE:
             return await event_stream(submission, rooms.producer, http.state.request_id)
         await submission.submit(rooms.producer, stream=False)
-        async with submission.cancelled_with(http, rooms.producer):
+        async with submission.while_connected(http, rooms.producer):
             async for _ in submission.events(rooms.producer):
                 pass
         rendered = submission.rendered()
@@ -74,7 +76,7 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
             f"{len(prepared)} items given, the limit is {rooms.settings.max_rows}: send several requests"
         )
     traceparent = http.headers.get("traceparent")
-    return Submission(request, pipeline, served, prepared, arrived_at, key, body, traceparent)
+    return Submission(request, pipeline, served, prepared, arrived_at, rooms.waiting, key, body, traceparent)
 
 
 def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:

@@ -32,7 +32,7 @@ async def _frames(submission: Submission, producer: Producer, request_id: str) -
     except FivefoldError as error:
         yield _frame("error", problem(error, request_id))
     finally:
-        await submission.cancel(producer)
+        await submission.leave(producer)
 
 
 def _frame_of(submission: Submission, event: Event, state: Fields) -> bytes | None:

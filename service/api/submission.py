@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ class Submission:
     served: Served
     prepared: Sequence[Row | Refusal]
     arrived_at: float
+    waiting: Counter[str]
     idempotency_key: str | None = None
     body: bytes = b""
     traceparent: str | None = None
@@ -51,41 +53,45 @@ class Submission:
             for start in range(0, len(rows), ROWS_PER_JOB):
                 job = self._job(tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
                 self.job_ids.append((await producer.submit(job)).job_id)
+                self.waiting[self.job_ids[-1]] += 1
         except BaseException:
-            await self.cancel(producer)
+            await self.leave(producer)
             raise
 
     async def events(self, producer: Producer) -> AsyncIterator[Event]:
         """Every event, until each row has ended."""
-        for job_id in self.job_ids:
+        for job_id in tuple(self.job_ids):
             async for event in producer.events(job_id):
                 if event.terminal:
                     self.ends[event.row] = event
                 yield event
         self.finished_at = time.time()
 
-    async def cancel(self, producer: Producer) -> None:
-        """Whatever is not finished leaves the queue, or the device at the next step."""
-        for job_id in self.job_ids:
-            try:
-                await producer.cancel(job_id, TENANT)
-            except NotFound:  # ended and forgotten
-                continue
+    async def leave(self, producer: Producer) -> None:
+        """Wait no longer. What nobody else waits for leaves the queue, or the device at the next step."""
+        while self.job_ids:
+            job_id = self.job_ids.pop()
+            self.waiting[job_id] -= 1
+            if self.waiting[job_id] <= 0:  # a repeated idempotency key makes several requests wait for one job
+                del self.waiting[job_id]
+                with suppress(NotFound):  # it has ended and is forgotten
+                    await producer.cancel(job_id, TENANT)
 
     @asynccontextmanager
-    async def cancelled_with(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
-        """While inside, a closed connection cancels."""
+    async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
+        """While inside, a closed connection is noticed, and then nobody waits here any more."""
 
         async def watch() -> None:
             while (await http.receive())["type"] != "http.disconnect":
                 pass
-            await self.cancel(producer)
+            await self.leave(producer)
 
         watcher = asyncio.create_task(watch())
         try:
             yield
         finally:
             watcher.cancel()
+            await self.leave(producer)
 
     def rendered(self) -> Rendered:
         """The answer. Raises the first item's error where no item succeeded."""

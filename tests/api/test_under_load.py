@@ -17,7 +17,7 @@ SCALE = "/v1/toy/scale"
 ROW = {"rows": [[1, 2, 3, 4]]}
 
 
-def raw_request(url: str, body: dict) -> socket.socket:
+def raw_request(url: str, body: dict, headers: dict[str, str] | None = None) -> socket.socket:
     """A request whose connection is ours to close."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
@@ -128,3 +128,32 @@ def test_it_refuses_to_listen_in_public_unless_told(host: str) -> None:
     with pytest.raises(ValueError, match="FIVEFOLD_ALLOW_PUBLIC"):
         Settings(host=host)
     assert Settings(host=host, allow_public=True).host == host
+
+
+def test_a_retry_after_a_cut_connection_gets_a_whole_answer(toy_store: Store) -> None:
+    gate = Gate()
+    key = {"idempotency-key": "k-3"}
+    with serving(toy_store, [gate.family]) as service, ThreadPoolExecutor(2) as pool:
+        running = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
+        assert gate.reached.wait(10)
+        cut = raw_request(service.url, ROW, key)
+        wait_until(lambda: waiting(service) == 1)
+        joined = pool.submit(httpx.post, service.url + SCALE, json=ROW, headers=key, timeout=30)
+        cut.close()
+        gate.opened.set()
+        assert running.result().status_code == joined.result().status_code == 200
+
+
+def test_an_abandoned_job_leaves_its_key_free(toy_store: Store) -> None:
+    gate = Gate()
+    key = {"idempotency-key": "k-4"}
+    with serving(toy_store, [gate.family]) as service, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
+        assert gate.reached.wait(10)
+        cut = raw_request(service.url, ROW, key)
+        wait_until(lambda: waiting(service) == 1)
+        cut.close()
+        wait_until(lambda: waiting(service) == 0)
+        gate.opened.set()
+        assert running.result().status_code == 200
+        assert httpx.post(service.url + SCALE, json=ROW, headers=key).status_code == 200
