@@ -34,7 +34,9 @@ def create_app(
     settings: Settings, broker: Queue, store: Store, families: Sequence[Family], metrics: Metrics
 ) -> FastAPI:
     """The HTTP process. It holds no device: what it knows of models, workers tell it through the broker."""
-    app = FastAPI(title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan)
+    app = FastAPI(
+        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False
+    )
     catalogue = Catalogue(settings, store, broker)
     pipelines = [pipeline for family in families for pipeline in family.pipelines]
     rooms = Rooms(settings, broker, catalogue)
@@ -64,4 +66,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = BY_STATUS.get(error.status_code, FivefoldError)
     message = f"{request.method} {request.url.path[:200]}: {error.detail}; see /docs"
-    return problem_response(kind(message), request.state.request_id)
+    return problem_response(kind(message), request.state.request_id, error.headers)

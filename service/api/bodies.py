@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 from starlette.datastructures import QueryParams
@@ -32,31 +32,33 @@ def read_request(operation: AnyOperation, content_type: str, query: QueryParams,
     if media_type not in operation.bodies:
         accepted = ", ".join((JSON_TYPE, *operation.bodies))
         raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; this operation reads {accepted}")
-    fields = _from_query(model, query) | {operation.bodies[media_type]: READERS[media_type](body)}
+    filled = operation.bodies[media_type]
+    if filled in query:
+        raise InvalidInput(f"{filled} given in the query and in the body: leave it out of the query")
+    fields = _from_query(model, query) | {filled: READERS[media_type](body)}
     return validated(model, lambda: model.model_validate(fields))
 
 
 def _from_query(model: type[SeededRequest], query: QueryParams) -> dict[str, Any]:
-    lists = {field.alias or name for name, field in model.model_fields.items() if _is_list(field.annotation)}
-    return {name: query.getlist(name) if name in lists else query[name] for name in query}
+    kinds = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    return {name: _from_text(kinds.get(name), query.getlist(name)) for name in query}
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(get_origin(part) is list for part in get_args(annotation))
+def _from_text(kind: Any, texts: list[str]) -> Any:
+    """Texts as pydantic takes them: it reads numbers from text by itself, but not the numbers of a Literal."""
+    if get_origin(kind) is list or any(get_origin(part) is list for part in get_args(kind)):
+        return texts
+    choices = {str(choice): choice for choice in get_args(kind)} if get_origin(kind) is Literal else {}
+    return choices.get(texts[-1], texts[-1])
 
 
 def read_npy(body: bytes) -> list[list[float]]:
     """Numbers [n, ...] as n flat lists; the header is checked before the data is touched. Raises InvalidInput."""
     stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise InvalidInput(f"not an .npy file of numbers: {error}") from error
+    shape, fortran, dtype = _npy_header(stream)
     if dtype.kind not in "fiu":
         raise InvalidInput(f"an array of {dtype} given, floats or integers expected")
-    if not shape or math.prod(shape) == 0:
+    if not shape or min(shape) < 1:
         raise InvalidInput(f"an array of shape {shape} given, [n, ...] expected with n of 1 or more")
     data = body[stream.tell() :]
     if len(data) != (expected := math.prod(shape) * dtype.itemsize):
@@ -64,6 +66,15 @@ def read_npy(body: bytes) -> list[list[float]]:
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     rows: list[list[float]] = array.reshape(len(array), -1).astype(np.float64).tolist()
     return rows
+
+
+def _npy_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read_header(stream)
+    except Exception as error:  # a forged header raises whatever numpy's tokenizer, parser and types happen to raise
+        raise InvalidInput(f"not an .npy file of numbers: {str(error)[:200]}") from error
 
 
 def read_csv(body: bytes) -> list[list[float]]:

@@ -75,7 +75,10 @@ class Catalogue:
             try:
                 self._resolved[reference] = self.store.resolve(reference)
             except store.UnknownModel as error:
-                raise UnknownModel(str(error)) from error
+                there = ", ".join(self.store.names())
+                raise UnknownModel(
+                    f"there is no model {reference[:130]!r}; there are {there}: see /v1/models"
+                ) from error
         return self._resolved[reference]
 
     async def _refresh(self) -> None:

@@ -1,6 +1,7 @@
 """Errors -> RFC 9457 problem+json; the only place that speaks HTTP status."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -49,12 +50,13 @@ def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
     }
 
 
-def problem_response(error: FivefoldError, request_id: str) -> Response:
+def problem_response(error: FivefoldError, request_id: str, extra: Mapping[str, str] | None = None) -> Response:
+    """`extra` are headers that belong to the status, such as Allow."""
     document = problem(error, request_id)
-    headers = {"x-should-retry": str(error.retryable).lower()}
+    headers = {"x-should-retry": str(error.retryable).lower(), **(extra or {})}
     if error.retry_after_s is not None:
         headers |= {
-            "retry-after": str(max(1, round(error.retry_after_s))),
+            "retry-after": str(math.ceil(max(1.0, error.retry_after_s))),
             "retry-after-ms": str(round(error.retry_after_s * 1e3)),
         }
     return Response(orjson.dumps(document), document["status"], headers, PROBLEM_TYPE)
@@ -84,5 +86,12 @@ def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] in ("missing", "json_invalid"):
         return error["msg"]
     given = error["input"]
-    shown = f"{len(given)} given" if error["type"] in ("too_short", "too_long") else f"{given!r:.60} given"
-    return f"{shown}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    shown = str(len(given)) if error["type"] in ("too_short", "too_long") else _shown(given)
+    return f"{shown} given: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _shown(given: object) -> str:
+    """A value in a few characters, without writing out a large one first."""
+    if isinstance(given, list | dict):
+        return f"a {'list' if isinstance(given, list) else 'object'} of {len(given)}"
+    return repr(given[:60] if isinstance(given, str) else given)[:62]

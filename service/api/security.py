@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fivefold.errors import FivefoldError, InternalError, PayloadTooLarge
+from fivefold.errors import FivefoldError, InternalError, PayloadTooLarge, UnsupportedMediaType
 from service.api.problems import problem_response
 from service.telemetry import Metrics
 
@@ -18,7 +18,9 @@ log = structlog.get_logger()
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises PayloadTooLarge as soon as it is known to be larger, declared or not."""
+    """The body. Raises PayloadTooLarge as soon as it is known to be larger, declared or not; UnsupportedMediaType."""
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise UnsupportedMediaType(f"content-encoding {coding[:60]!r} given: send the body as it is")
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise _too_large(request.headers["content-length"], max_bytes)
     pieces, size = [], 0
