@@ -63,6 +63,8 @@ SHUTTLE = DataSet(
     licence="CC BY 4.0 (Statlog Shuttle, UCI Machine Learning Repository, by way of R's mlbench)",
 )
 
+SHUTTLE_COLUMNS = tuple(f"V{index}" for index in range(1, 10))  # sensor readings, as the source calls them
+
 
 @dataclass(frozen=True)
 class Data:
@@ -133,6 +135,18 @@ def toy_images(count: int = 600, seed: int = 0) -> Data:
     tensors = (_images(images), torch.from_numpy(labels))
     train, held_out, test = (tuple(tensor[start::3] for tensor in tensors) for start in range(3))
     return Data(train, held_out, test, provenance={}, licence="CC0 (generated)")
+
+
+def toy_table(count: int = 600, seed: int = 0) -> Data:
+    """A stand-in for Shuttle that needs no download: rows near a line, and outliers far from it."""
+    random = torch.Generator().manual_seed(seed)
+    place, noise = torch.randn(count, 1, generator=random), torch.randn(count, len(SHUTTLE_COLUMNS), generator=random)
+    rows = torch.round(20 * place + 5 * noise)
+    outlier = torch.arange(count // 3) >= count // 3 - 20
+    parts = [rows[start::3] for start in range(3)]
+    parts[2][outlier] += 200
+    normal = torch.zeros(count // 3, dtype=torch.bool)
+    return Data((parts[0], normal), (parts[1], normal), (parts[2], outlier), provenance={}, licence="CC0 (generated)")
 
 
 def read_idx(data: bytes) -> NDArray[np.uint8]:

@@ -120,6 +120,16 @@ def row_stable(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return function(padded)[:, :width].reshape(x.shape)
 
 
+def row_sum(x: Tensor) -> Tensor:
+    """The sum of each row of x [B, ...]: [B], with bits that do not depend on the batch.
+
+    ONNX Runtime's ReduceSum begins with other instructions at an unaligned address. Rows padded to a multiple of 16
+    elements are aligned alike.
+    """
+    flat = x.reshape(x.shape[0], -1)
+    return functional.pad(flat, (0, -flat.shape[1] % VECTOR)).sum(1)
+
+
 def named_outputs(names: tuple[str, ...], results: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
     """The outputs of a module by name, whether it returns one tensor or several."""
     return dict(zip(names, (results,) if isinstance(results, Tensor) else results, strict=True))

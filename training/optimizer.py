@@ -1,11 +1,12 @@
-"""The optimisers of the one loop: Adam, or Muon for the linear layers with AdamW for the rest."""
+"""The optimisers of the one loop: Adam, Adam without momentum for games, or Muon for linear layers with AdamW."""
 
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
 
-OptimizerName = Literal["adam", "muon"]
+OptimizerName = Literal["adam", "adam_game", "muon"]
+GAME_BETAS = (0.0, 0.99)  # where two players push each other, momentum makes them circle
 
 
 class Optimizer(Protocol):
@@ -57,4 +58,6 @@ class Muon:
 
 def optimizer(name: OptimizerName, network: nn.Module) -> Optimizer:
     """A new optimiser of the network's parameters."""
-    return Muon(network) if name == "muon" else torch.optim.Adam(network.parameters())
+    if name == "muon":
+        return Muon(network)
+    return torch.optim.Adam(network.parameters(), betas=GAME_BETAS if name == "adam_game" else (0.9, 0.999))

@@ -4,21 +4,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.export import VECTOR
+from training.export import row_sum
 from training.flow.chain import Bijection
 from training.flow.objective import base_terms_nats, cell_log_volume_nats, dequantise, quantise
-
-
-def row_sum(x: Tensor) -> Tensor:
-    """The sum of each row of x [B, ...]: [B], with bits that do not depend on the batch.
-
-    ONNX Runtime's ReduceSum begins with other instructions at an unaligned address. Rows padded to a multiple of 16
-    elements are aligned alike.
-    """
-    flat = x.reshape(x.shape[0], -1)
-    return functional.pad(flat, (0, -flat.shape[1] % VECTOR)).sum(1)
 
 
 class Scored(NamedTuple):

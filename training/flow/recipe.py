@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from model_store.manifest import FlowParams
-from training.data import Data, fashion, shuttle, toy_images
+from training.data import SHUTTLE_COLUMNS, Data, fashion, shuttle, toy_images, toy_table
 from training.evaluate import Scorer
 from training.export import Exported, GraphSource
 from training.flow.base import FlowRecipe
@@ -28,7 +28,6 @@ SHUTTLE_CONFIG = LoopConfig(
 FASHION_CONFIG = LoopConfig(
     steps=6000, batch_size=32, learning_rate=3e-3, gradient_clip=10.0, checkpoint_every=250, log_every=50
 )
-SHUTTLE_COLUMNS = tuple(f"V{index}" for index in range(1, 10))
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class ShuttleRecipe(FlowRecipe):
         return replace(super().quick(), shape=TableShape(steps=2, hidden=16))
 
     def load(self, folder: Path) -> Data:
-        return _toy_table() if self.toy else shuttle(folder)
+        return toy_table() if self.toy else shuttle(folder)
 
     def wire(self, rows: Tensor) -> Tensor:
         return rows
@@ -121,15 +120,3 @@ class FashionRecipe(FlowRecipe):
             scored_by=scorer.provenance,
             goldens={},
         )
-
-
-def _toy_table(count: int = 600, seed: int = 0) -> Data:
-    """A stand-in for Shuttle that needs no download: rows near a line, and outliers far from it."""
-    random = torch.Generator().manual_seed(seed)
-    place, noise = torch.randn(count, 1, generator=random), torch.randn(count, len(SHUTTLE_COLUMNS), generator=random)
-    rows = torch.round(20 * place + 5 * noise)
-    outlier = torch.arange(count // 3) >= count // 3 - 20
-    parts = [rows[start::3] for start in range(3)]
-    parts[2][outlier] += 200
-    normal = torch.zeros(count // 3, dtype=torch.bool)
-    return Data((parts[0], normal), (parts[1], normal), (parts[2], outlier), provenance={}, licence="CC0 (generated)")

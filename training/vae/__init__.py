@@ -1,0 +1,1 @@
+"""The two variational autoencoders: convolutional on images, fully connected on tables."""
