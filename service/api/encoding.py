@@ -1,24 +1,27 @@
 """Answers by media type: JSON, NPY, CSV or one picture, as the client accepts."""
 
+import asyncio
 import base64
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from fivefold.errors import InvalidInput, NotAcceptable
+from fivefold.errors import NotAcceptable, error_of
 from fivefold.images import Image
 from fivefold.operation import CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, FailedItem
 from model_store.store import Model
 from service.arrays import Array
 from service.families.pipeline import Fields
 from service.images import encode_png
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,18 @@ def _range(part: str) -> tuple[str, float]:
         return name, 0.0
 
 
+async def aside(work: Callable[[], ResultT], *, large: bool) -> ResultT:
+    """The result of `work`; what takes long goes to a thread, so that the event loop stays free."""
+    return await asyncio.to_thread(work) if large else work()
+
+
 def encode(media_type: str, rendered: Rendered) -> Response:
-    """The response. Raises NotAcceptable where this answer does not fit the media type."""
+    """The response. Raises NotAcceptable where this answer does not fit the media type, or its first item's error."""
     if media_type == JSON_TYPE:
         return Response(encode_json(document(rendered)), media_type=JSON_TYPE)
     if failed := [item for item in rendered.items if "error" in item]:
         message = failed[0]["error"]["message"]
-        raise InvalidInput(
+        raise error_of(failed[0]["error"]["code"])(
             f"{len(failed)} of {len(rendered.items)} items failed ({message}); {media_type} has no place for errors: "
             "accept application/json"
         )

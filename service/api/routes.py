@@ -1,12 +1,10 @@
 """One route per operation, made by one function."""
 
-import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -17,7 +15,7 @@ from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
 from service import rng
 from service.api.bodies import read_request
 from service.api.catalogue import Catalogue
-from service.api.encoding import encode, negotiate
+from service.api.encoding import aside, encode, negotiate
 from service.api.security import read_body
 from service.api.stream import event_stream
 from service.api.submission import Submission
@@ -26,7 +24,6 @@ from service.families.pipeline import Pipeline
 from service.settings import Settings
 
 LARGE_BODY_BYTES, MANY_ROWS = 32_768, 8
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -49,13 +46,13 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
         media_type = negotiate(http.headers.get("accept", "*/*"), offered)
         submission = await _prepare(rooms, pipeline, http)
         if media_type == EVENT_STREAM_TYPE:
-            return await event_stream(submission, rooms.producer, http.state.request_id)
+            return await event_stream(submission, rooms.producer, http)
         await submission.submit(rooms.producer, stream=False)
         async with submission.while_connected(http, rooms.producer):
             async for _ in submission.events(rooms.producer):
                 pass
-        rendered = submission.rendered()
-        return await _aside(encode, media_type, rendered, aside=len(rendered.items) > MANY_ROWS)
+        many = len(submission.prepared) > MANY_ROWS
+        return await aside(lambda: encode(media_type, submission.rendered()), large=many)
 
     route = Route(operation.path, answer, methods=["POST"], name=f"{operation.family}-{operation.name}")
     return route
@@ -67,16 +64,17 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
     body = await read_body(http, rooms.settings.max_body_bytes)
     large = len(body) > LARGE_BODY_BYTES
     content_type = http.headers.get("content-type", "")
-    asked = await _aside(read_request, pipeline.operation, content_type, http.query_params, body, aside=large)
+    asked = await aside(lambda: read_request(pipeline.operation, content_type, http.query_params, body), large=large)
     served = await rooms.catalogue.find(asked.model, pipeline.operation.family)
     request = effective(asked, str(served.model.ref), key)
-    prepared = await _aside(pipeline.prepare, request, served.model, aside=large)
+    prepared = await aside(lambda: pipeline.prepare(request, served.model), large=large)
     if len(prepared) > rooms.settings.max_rows:
         raise InvalidInput(
             f"{len(prepared)} items given, the limit is {rooms.settings.max_rows}: send several requests"
         )
+    asked_sha256 = _asked_sha256(http, body) if key is not None else ""
     traceparent = http.headers.get("traceparent")
-    return Submission(request, pipeline, served, prepared, arrived_at, rooms.waiting, key, body, traceparent)
+    return Submission(request, pipeline, served, prepared, arrived_at, rooms.waiting, key, asked_sha256, traceparent)
 
 
 def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:
@@ -96,6 +94,7 @@ def _seed(idempotency_key: str | None) -> int:
     return int.from_bytes(hashlib.sha256(idempotency_key.encode()).digest()[:8], "big") % rng.DRAWN_SEED_LIMIT
 
 
-async def _aside(work: Callable[..., ResultT], *arguments: Any, aside: bool) -> ResultT:
-    """Call `work`; what takes long goes to a thread, so that the event loop stays free."""
-    return await asyncio.to_thread(work, *arguments) if aside else work(*arguments)
+def _asked_sha256(http: HttpRequest, body: bytes) -> str:
+    """What an idempotency key stands for: the same bytes mean another thing elsewhere, or as another media type."""
+    place = "\n".join((http.url.path, http.url.query, http.headers.get("content-type", ""), ""))
+    return hashlib.sha256(place.encode() + body).hexdigest()

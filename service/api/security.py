@@ -5,7 +5,7 @@ import time
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +14,12 @@ from service.api.problems import problem_response
 from service.telemetry import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
 log = structlog.get_logger()
 
 
@@ -55,9 +61,7 @@ class Exchange:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["x-content-type-options"] = "nosniff"
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *HEADERS]
             await send(message)
 
         try:
@@ -67,7 +71,7 @@ class Exchange:
         except Exception as error:
             if status:  # the answer has begun: all that is left is to break it off
                 raise
-            await problem_response(_public(error, request_id), request_id)(scope, receive, send_marked)
+            await problem_response(public(error, request_id), request_id)(scope, receive, send_marked)
         route = getattr(scope.get("route"), "path", "unknown")
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
@@ -78,7 +82,7 @@ def _request_id(headers: Headers) -> str:
     return given if REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
-def _public(error: Exception, request_id: str) -> FivefoldError:
+def public(error: Exception, request_id: str) -> FivefoldError:
     """What the client may know of an error; the rest goes to the log."""
     if isinstance(error, FivefoldError):
         return error

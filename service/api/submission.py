@@ -1,7 +1,6 @@
 """One request on its way through the queue: rows -> jobs -> events -> items."""
 
 import asyncio
-import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,8 +10,8 @@ from uuid import uuid4
 
 from starlette.requests import Request as HttpRequest
 
-from fivefold.errors import InvalidInput, NotFound, error_of
-from fivefold.operation import SeededRequest
+from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, NotFound, error_of
+from fivefold.operation import SamplingRequest, SeededRequest
 from service.api.catalogue import Served
 from service.api.encoding import Rendered
 from service.arrays import fingerprint
@@ -35,16 +34,22 @@ class Submission:
     arrived_at: float
     waiting: Counter[str]
     idempotency_key: str | None = None
-    body: bytes = b""
+    asked_sha256: str = ""
     traceparent: str | None = None
     job_ids: list[str] = field(default_factory=list)
     ends: dict[int, Event] = field(default_factory=dict)
+    expired: bool = False
     submitted_at: float = 0.0
     finished_at: float = 0.0
 
     @property
     def rows(self) -> list[Row]:
         return [item for item in self.prepared if isinstance(item, Row)]
+
+    @property
+    def deadline(self) -> float | None:
+        """In seconds since the epoch."""
+        return None if self.request.deadline_ms is None else self.arrived_at + self.request.deadline_ms / 1e3
 
     async def submit(self, producer: Producer, *, stream: bool) -> None:
         """Queue the rows, in jobs of at most 256. Raises QueueFull, IdempotencyConflict; then nothing is queued."""
@@ -79,11 +84,18 @@ class Submission:
 
     @asynccontextmanager
     async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
-        """While inside, a closed connection is noticed, and then nobody waits here any more."""
+        """While inside, a closed connection or a passed deadline is noticed, and then nobody waits here any more.
+
+        The worker keeps deadlines too, but one that hangs in a step or is gone keeps none.
+        """
 
         async def watch() -> None:
-            while (await http.receive())["type"] != "http.disconnect":
-                pass
+            try:
+                async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
+                    while (await http.receive())["type"] != "http.disconnect":
+                        pass
+            except TimeoutError:
+                self.expired = True
             await self.leave(producer)
 
         watcher = asyncio.create_task(watch())
@@ -117,16 +129,22 @@ class Submission:
         item = self.prepared[index]
         if isinstance(item, Refusal):
             return {"index": index, "error": {"code": InvalidInput.code, "message": item.message}}
-        error = self.ends[index].error
-        assert error is not None
+        error = self._error(self.ends[index])
         return {"index": index, "error": {"code": error.code, "message": error.message}}
 
-    def _first_error(self) -> Exception:
-        error = next(end.error for _, end in sorted(self.ends.items()) if end.error is not None)
-        return error_of(error.code)(error.message)
+    def _first_error(self) -> FivefoldError:
+        return self._error(self.ends[min(self.ends)])
+
+    def _error(self, end: Event) -> FivefoldError:
+        """Why a row failed. What was cancelled here because its time was over has exceeded its deadline."""
+        assert end.error is not None
+        if self.expired and end.error.code == Cancelled.code:
+            return DeadlineExceeded("the deadline passed before the row was finished")
+        return error_of(end.error.code)(end.error.message)
 
     def _parameters(self) -> Mapping[str, object]:
-        return self.request.model_dump(by_alias=True, mode="json", exclude=set(type(self.request).data))
+        parameters = self.request.model_dump(by_alias=True, mode="json", exclude=set(type(self.request).data))
+        return parameters | ({"n": len(self.prepared)} if isinstance(self.request, SamplingRequest) else {})
 
     def _meta(self, done: Sequence[Event]) -> Mapping[str, object]:
         ref, manifest = self.served.model.ref, self.served.model.manifest
@@ -145,7 +163,7 @@ class Submission:
 
     def _job(self, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
         ref, kind = self.served.model.ref, self.pipeline.session_kind
-        deadline_ms, key = self.request.deadline_ms, self.idempotency_key
+        key = self.idempotency_key
         return Job(
             id=f"{ref.name}-{uuid4().hex}",
             model=ref,
@@ -154,10 +172,10 @@ class Submission:
             rows=rows,
             predicted_seconds=self.served.predicted_seconds(kind, sum(row.work for row in rows)),
             stream=stream,
-            deadline=self.arrived_at + deadline_ms / 1e3 if deadline_ms is not None else None,
+            deadline=self.deadline,
             priority=self.request.priority,
             tenant=TENANT,
             idempotency_key=f"{key}/{shard}" if key else None,
-            body_sha256=hashlib.sha256(self.body).hexdigest() if key else "",
+            body_sha256=self.asked_sha256,
             traceparent=self.traceparent,
         )
