@@ -81,6 +81,12 @@ async def next_step_of(broker: MemoryBroker, job_id: str, kind: str = "step") ->
             return
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Let the worker turn until this holds."""
+    while not true():
+        await asyncio.sleep(0)
+
+
 async def test_rows_of_different_length_share_steps_and_each_gets_its_own_answer(
     make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
 ) -> None:
@@ -178,13 +184,27 @@ async def test_a_cancelled_job_leaves_the_device_at_the_next_step(
         await next_step_of(broker, victim.id)
         assert await broker.cancel(victim.id, "anonymous")
         steps = session.steps
-        while session.steps < steps + 3:
-            await asyncio.sleep(0)
+        await until(lambda: session.steps >= steps + 3)
         assert {job_id for job_id, _ in session.resident} == {other.id}
         await broker.cancel(other.id, "anonymous")
-        while session.resident:
-            await asyncio.sleep(0)
+        await until(lambda: not session.resident)
     assert worker.scheduler.held() == []
+
+
+async def test_a_cancel_needs_neither_an_event_nor_a_heartbeat(
+    make_worker: Any, broker: MemoryBroker, model: ModelRef
+) -> None:
+    session = Endless()
+    worker: Worker = make_worker(Settings(intra_op_threads=1, heartbeat_seconds=60.0), endless=session)
+    asked = job(model, "endless", scale_rows(1))
+    await broker.submit(asked)
+    task = asyncio.create_task(worker.run())
+    await beats_after(broker, 0.0)
+    await until(lambda: session.steps > 0)
+    worker.stop()
+    await broker.cancel(asked.id, "anonymous")
+    await task
+    assert session.resident == set()
 
 
 async def test_a_row_leaves_at_its_deadline(
@@ -211,18 +231,17 @@ async def test_a_job_for_a_session_that_does_not_exist_is_answered(
 
 
 async def test_a_lost_lease_takes_its_rows_off_the_device(
-    make_worker: Any, running: Any, model: ModelRef, toy_store: Store, broker: MemoryBroker
+    make_worker: Any, running: Any, broker: MemoryBroker, model: ModelRef
 ) -> None:
     session = Endless()
     worker: Worker = make_worker(endless=session)
-    asked = job(model, "endless", scale_rows(1), stream=True)
+    asked = job(model, "endless", scale_rows(1))
     async with running(worker):
         await broker.submit(asked)
-        await next_step_of(broker, asked.id)
+        await until(lambda: session.steps > 0)
         await broker.release([worker.scheduler.lease(asked.id)])  # as if it had run out: another worker may have it
         (elsewhere,) = await broker.take([str(model)], budget=1.0, wait=0.0)
-        while session.resident:
-            await asyncio.sleep(0)
+        await until(lambda: not session.resident)
         assert await broker.emit(elsewhere, [Event(asked.id, 0, 0, "done")])
 
 
@@ -232,14 +251,15 @@ async def test_a_lost_lease_takes_its_rows_off_the_device(
 async def test_a_stopped_worker_finishes_live_rows_and_hands_back_the_rest(
     make_worker: Any, broker: MemoryBroker, model: ModelRef
 ) -> None:
-    worker: Worker = make_worker(Settings(intra_op_threads=1, heartbeat_seconds=0.02, max_step_ms=1e-3))
-    live = job(model, "count", count_rows(50), stream=True)
-    waiting = [job(model, "count", count_rows(100)) for _ in range(6)]
+    worker: Worker = make_worker()
+    live = job(model, "count", count_rows(*[1000] * toy.CountSession.capacity), stream=True)
+    waiting = [job(model, "count", count_rows(2000)) for _ in range(6)]
     task = asyncio.create_task(worker.run())
     await broker.submit(live)
     await next_step_of(broker, live.id)
     for each in waiting:
         await broker.submit(each)
+    await until(lambda: len(worker.scheduler.held()) == 7)
     worker.stop()
     await task
     assert (await broker.status(live.id, "anonymous")).state == "done"
@@ -356,12 +376,10 @@ async def test_models_are_loaded_and_unloaded_by_order(
         await next_step_of(broker, asked.id)
         await broker.send(ControlMessage("unload", model))
         steps = session.steps
-        while session.steps < steps + 3:
-            await asyncio.sleep(0)
+        await until(lambda: session.steps >= steps + 3)
         assert not session.closed  # not before its last job has ended
         await broker.cancel(asked.id, "anonymous")
-        while not session.closed:
-            await asyncio.sleep(0)
+        await until(lambda: session.closed)
         assert (await beats_after(broker, broker.clock())).models == ()
         await broker.send(ControlMessage("load", model))
         while not (await beats_after(broker, broker.clock())).models:
