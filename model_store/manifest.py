@@ -107,8 +107,9 @@ class TransformerParams(Params):
     """A decoder of token ids 0 .. vocabulary_size - 1 with a key-value cache, and how to run its graphs.
 
     A text has at most `capacity` tokens. The graph `prefill` takes `chunk` tokens at a time, on the grid of multiples
-    of `chunk` from the text's beginning; `decode` takes one. A cache is float32 [layers, kv_heads, capacity,
-    head_size], for keys and for values. `end_of_text` ends a document, and begins one where there is no prompt.
+    of `chunk` from the text's beginning, the last chunk padded with any tokens; `decode` takes one. A cache is float32
+    [layers, kv_heads, capacity, head_size], for keys and for values; finite numbers beyond the tokens read so far
+    change no bit, so a slot can be used again as it is. `end_of_text` ends a document, and may stand before one.
     """
 
     family: Literal["transformer"] = "transformer"
@@ -120,6 +121,33 @@ class TransformerParams(Params):
     kv_heads: int
     head_size: int
     end_of_text: int
+
+
+class VaeParams(Params):
+    """A variational autoencoder of events of `event_shape` with `latent_size` latents.
+
+    `columns` names the entries of a tabular event (empty for images). `levels` is the number of values an entry can
+    take (256 for images: x = k / 255), or None where entries are unbounded integers.
+    """
+
+    family: Literal["vae"] = "vae"
+    event_shape: tuple[int, ...]
+    columns: tuple[str, ...] = ()
+    levels: int | None = None
+    latent_size: int
+
+
+class GanParams(Params):
+    """A class-conditional generator of images [C, H, W] in [0, 1], with its critic.
+
+    `classes` are the labels by index. A latent has `latent_size` standard normal numbers, a style `style_size`.
+    """
+
+    family: Literal["gan"] = "gan"
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    latent_size: int
+    style_size: int
 
 
 class Provenance(Frozen):

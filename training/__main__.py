@@ -17,8 +17,15 @@ from training.flow.recipe import FashionRecipe, ShuttleRecipe
 from training.loop import OtherRun, Recipe, train
 from training.metrics.recipe import ClassifierRecipe
 from training.publish import SAMPLES, Run, publish
+from training.transformer.recipe import TransformerRecipe
 
-RECIPES: tuple[Recipe, ...] = (ClassifierRecipe(), DiffusionRecipe(), ShuttleRecipe(), FashionRecipe())
+RECIPES: tuple[Recipe, ...] = (
+    ClassifierRecipe(),
+    DiffusionRecipe(),
+    ShuttleRecipe(),
+    FashionRecipe(),
+    TransformerRecipe(),
+)
 
 
 def run(recipe: Recipe, arguments: argparse.Namespace) -> Model:
