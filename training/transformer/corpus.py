@@ -69,7 +69,7 @@ class Documents:
     licence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Corpus(Data):
     """Tokenised documents: every part is one tensor of windows int64 [N, width], a view of all of its tokens.
 
