@@ -89,8 +89,9 @@ class Catalogue:
         self._resolved.clear()
         workers = await self.admin.workers()
         fresh = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
+        known = {ref: served.model for ref, served in self._served.items()}
         self._served = {
-            served.ref: Served(self._resolve(str(served.ref)), worker, served)
+            served.ref: Served(known.get(served.ref) or self._resolve(str(served.ref)), worker, served)
             for worker in fresh
             for served in worker.models
         }

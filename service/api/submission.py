@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from uuid import uuid4
 
 from starlette.requests import Request as HttpRequest
 
@@ -14,6 +13,7 @@ from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidI
 from fivefold.operation import SamplingRequest, SeededRequest
 from service.api.catalogue import Served
 from service.api.encoding import Rendered
+from service.api.security import new_id
 from service.arrays import fingerprint
 from service.broker.base import Producer
 from service.families.pipeline import Fields, Pipeline, Refusal
@@ -165,7 +165,7 @@ class Submission:
         ref, kind = self.served.model.ref, self.pipeline.session_kind
         key = self.idempotency_key
         return Job(
-            id=f"{ref.name}-{uuid4().hex}",
+            id=f"{ref.name}-{new_id()}",
             model=ref,
             operation=self.pipeline.operation.path,
             session_kind=kind,
