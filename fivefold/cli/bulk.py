@@ -1,0 +1,38 @@
+"""Many inputs, few at a time: one bad input gets its own error, and its neighbours their results."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from fivefold.client import Client
+from fivefold.errors import InvalidInput, RowFailed, RowNotFinite
+from fivefold.operation import Answer, FailedItem, InputRequest, ItemError, ItemT, Operation
+
+T = TypeVar("T")
+RequestT = TypeVar("RequestT", bound=InputRequest)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def answered(
+    client: Client, operation: Operation[RequestT, Answer[ItemT], Any], request: RequestT
+) -> list[ItemT | FailedItem]:
+    """One item for each input, with on_error="skip" also where no input has a result.
+
+    Raises FivefoldError where the request itself is refused.
+    """
+    place = "images" if request.images is not None else "rows"
+    count = len(request.images or request.rows or ())
+    try:
+        return client.call(operation, request).items
+    except (InvalidInput, RowFailed, RowNotFinite) as error:
+        reasons = {invalid.place: invalid.message for invalid in error.invalid}
+        if request.on_error == "fail" or (isinstance(error, InvalidInput) and f"{place}.0" not in reasons):
+            raise
+        messages = [reasons.get(f"{place}.{index}", error.message) for index in range(count)]
+        return [FailedItem(index=i, error=ItemError(code=error.code, message=text)) for i, text in enumerate(messages)]

@@ -1,0 +1,33 @@
+"""The options that commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fivefold.client import BASE_URL, Client
+from fivefold.errors import InvalidInput
+
+Url = Annotated[str, typer.Option(envvar="FIVEFOLD_URL", help="Where the service listens.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; several records are one a line.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same bytes; item i is drawn from seed + i."),
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help='"name" or "name@version"; see `fivefold models`.', show_default=False)
+]
+ClassName = Annotated[
+    str | None, typer.Option("--class", help='A class of the model, or an unambiguous part: "boot" is "ankle-boot".')
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.", show_default=False)]
+
+DEFAULT_URL = BASE_URL
+
+
+def connect(url: str) -> Client:
+    """A client of the service at `url`; close it. Raises InvalidInput for an address without a scheme."""
+    try:
+        return Client(url)
+    except ValueError as error:
+        raise InvalidInput(f"--url: {error}") from error
