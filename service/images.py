@@ -23,8 +23,10 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
             image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
             _check_header(image, shape)
             pixels = np.asarray(PIL.ImageOps.exif_transpose(image))
+    except PIL.UnidentifiedImageError as error:  # whose text names an object in memory
+        raise InvalidInput(f"not a readable image: {len(data)} bytes that are no {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InvalidInput(f"not a readable {', '.join(FORMATS)} image: {error}") from error
+        raise InvalidInput(f"not a readable image: {error}") from error
     return np.moveaxis(np.atleast_3d(pixels), -1, 0).astype(np.float32) / np.float32(255)
 
 

@@ -8,7 +8,9 @@ from fivefold.errors import Invalid, InvalidInput
 from fivefold.operation import AnyOperation, SamplingRequest, SeededRequest
 from model_store.manifest import Params
 from model_store.store import Model
+from service.arrays import Array
 from service.jobs import Event, Row
+from service.rng import SEED_LIMIT
 
 AskedT_contra = TypeVar("AskedT_contra", bound=SeededRequest, contravariant=True)
 ParamsT = TypeVar("ParamsT", bound=Params)
@@ -35,7 +37,9 @@ class Pipeline(Protocol[AskedT_contra]):
     def operation(self) -> AnyOperation: ...
 
     @property
-    def session_kind(self) -> str: ...
+    def session_kind(self) -> str | None:
+        """The session that runs the rows. None: they need no device, and are rendered as they were prepared."""
+        ...
 
     def prepare(self, request: AskedT_contra, model: Model) -> list[Row | Refusal]:
         """Rows by index. Every refusal of input is raised here: InvalidInput."""
@@ -60,9 +64,13 @@ def params_of(model: Model, expected: type[ParamsT]) -> ParamsT:
 
 
 def seeds_of(request: SeededRequest, count: int) -> list[int]:
-    """The seed of each of `count` items. Raises InvalidInput where `seeds` has another length."""
+    """The seed of each of `count` items. Raises InvalidInput where `seeds` has another length, or one is too large."""
     if request.seeds is None:
-        return [(request.seed or 0) + index for index in range(count)]
+        first = request.seed or 0
+        if first + count > SEED_LIMIT:
+            last = SEED_LIMIT - 1
+            raise InvalidInput(f"seed {first} given for {count} items, the last seed is {last}: use a smaller one")
+        return list(range(first, first + count))
     if len(request.seeds) != count:
         raise InvalidInput(
             f"{len(request.seeds)} seeds given for {count} items: send one seed per item, or only `seed`"
@@ -93,3 +101,8 @@ def prepare_each(
         invalid = [Invalid(place=f"{place}.{item.index}", message=item.message) for item in refused[:MAX_REPORTED]]
         raise InvalidInput(f"{len(refused)} of {count} items cannot be run: {invalid[0].message}", invalid=invalid)
     return prepared
+
+
+def data_fields(x: Array) -> Fields:
+    """`image` for [C, H, W], `row` for a table's columns."""
+    return {"image": x} if x.ndim == 3 else {"row": x}

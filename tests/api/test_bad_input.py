@@ -198,3 +198,15 @@ def test_nothing_of_this_reached_the_device(service: Service, http: httpx.Client
     ran = service.worker.steps.rows_run
     test_at_most_ten_places_are_reported(http)
     assert service.worker.steps.rows_run == ran
+
+
+def test_an_unreadable_picture_tells_nothing_of_the_inside(http: httpx.Client) -> None:
+    detail = post(http, SCALE, b"GIF89a", "image/png").json()["detail"]
+    assert "6 bytes that are no PNG, JPEG, WEBP" in detail
+    assert "0x" not in detail
+
+
+def test_every_item_has_a_seed_that_can_be_asked_for_alone(http: httpx.Client) -> None:
+    last = 2**53 - 1
+    assert http.post(COUNT, json={"seed": last}).json()["items"][0]["seed"] == last
+    assert_refused(http.post(COUNT, json={"seed": last, "n": 2}), 422, "invalid_input", str(last), "for 2 items")

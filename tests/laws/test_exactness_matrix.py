@@ -31,6 +31,7 @@ def cases_of(family: Family, requests: dict[str, list[SeededRequest]]) -> list[C
     return [Case(pipelines[name], request) for name, group in requests.items() for request in group]
 
 
+@pytest.mark.timeout(900)  # hundreds of batches, with two engine threads on whatever cores are free
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_shipped_model_answers_every_row_alike(name: str) -> None:
     model = Store().resolve(name)
