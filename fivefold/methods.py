@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from fivefold import diffusion, flow
+from fivefold import diffusion, flow, vae
 from fivefold.operation import AnswerT, ChunkT, Operation, Request
 from fivefold.parsing import built
 from fivefold.streaming import AsyncStream, Stream
@@ -66,3 +66,9 @@ class Methods:
     flow_sample = Method(flow.SAMPLE, flow.FlowSampleRequest)
     diffusion_sample = Method(diffusion.SAMPLE, diffusion.DiffusionSampleRequest)
     diffusion_enhance = Method(diffusion.ENHANCE, diffusion.DiffusionEnhanceRequest)
+    vae_anomaly = Method(vae.ANOMALY, vae.VaeAnomalyRequest)
+    vae_elbo = Method(vae.ELBO, vae.VaeElboRequest)
+    vae_encode = Method(vae.ENCODE, vae.VaeEncodeRequest)
+    vae_decode = Method(vae.DECODE, vae.VaeDecodeRequest)
+    vae_reconstruct = Method(vae.RECONSTRUCT, vae.VaeReconstructRequest)
+    vae_sample = Method(vae.SAMPLE, vae.VaeSampleRequest)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ DEFAULT_ROOT = Path(__file__).parent / "models"
 MANIFEST = "manifest.json"
 ALIASES = "aliases.json"
 DEFAULT_ALIAS = "default"
+CALIBRATION = "calibration.npz"
 
 
 class StoreError(Exception):
@@ -82,9 +84,15 @@ class Model:
         with np.load(io.BytesIO(self.file(name)), allow_pickle=False) as archive:
             return dict(archive)
 
+    @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer, from its file, checked."""
+        """The model's tokenizer, from its file, checked. Read once."""
         return Tokenizer(self.file(TOKENIZER))
+
+    @cached_property
+    def calibration(self) -> Mapping[str, NDArray[np.generic]]:
+        """What the trainer measured on held-out data: sorted scores, pixel statistics. Read once."""
+        return self.arrays(CALIBRATION)
 
     def verify(self) -> None:
         """Read and check every file. Raises TamperedFile."""

@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 SEED_LIMIT = 2**53
 # Item i of a request has seed + i: a drawn seed leaves room for every item.
 DRAWN_SEED_LIMIT = SEED_LIMIT - 2**16
+BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 def uniform(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Uniform on (0, 1): 52 bits, never 0 or 1."""
     bits = np.random.Philox(key=seed, counter=[0, step, stream, 0]).random_raw(int(np.prod(shape)))
     return midpoints(bits).reshape(shape)
+
+
+def uniform_float32(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Uniform on (0, 1) in float32: rounding never gives 1."""
+    return np.minimum(uniform(seed, stream, step, shape).astype(np.float32), BELOW_ONE)
 
 
 def normal(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:

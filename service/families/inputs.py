@@ -1,7 +1,7 @@
 """Data in: the `images` or `rows` of a request as float32 arrays of the model's shape."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fivefold.errors import InvalidInput
 from fivefold.operation import InputRequest
 from service import images
+from service.families.pipeline import Refusal, prepare_each
+from service.jobs import Row
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -43,6 +45,18 @@ def inputs_of(request: InputRequest, shape: tuple[int, ...]) -> Inputs:
         )
     channels, height, width = shape
     return Inputs("images", len(pictures), lambda index: images.decode(pictures[index].data, (channels, height, width)))
+
+
+def input_rows(
+    request: InputRequest, shape: tuple[int, ...], params: Mapping[str, Any] | None = None, work: float = 1.0
+) -> list[Row | Refusal]:
+    """A row for every item, its data the array `x`; all with the same params and work. Raises InvalidInput."""
+    inputs = inputs_of(request, shape)
+
+    def make(index: int, seed: int) -> Row:
+        return Row(index, seed, {"x": inputs.read(index)}, params or {}, work)
+
+    return prepare_each(request, inputs.count, make, inputs.place)
 
 
 def array_of(numbers: list[float], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -1,9 +1,12 @@
-"""A session's protocol, rows resident on the device; and OneShot, the session that answers in one step."""
+"""A session's protocol, rows resident on the device; OneShot, the session that answers in one step; what they share."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from service.arrays import Arrays
+import numpy as np
+
+from service import rng
+from service.arrays import Array, Arrays
 from service.jobs import Event, Row, RowId
 
 
@@ -63,3 +66,16 @@ class OneShot:
 
     def close(self) -> None:
         self._rows.clear()
+
+
+def latents(row: Row, stream: int, shape: tuple[int, ...]) -> Array:
+    """The latents `z` that a row brings, or those its seed draws from N(0, temperature^2)."""
+    if "z" in row.arrays:
+        return row.arrays["z"]
+    return rng.normal(row.seed, stream, 0, shape) * np.float32(row.params["temperature"])
+
+
+def by_row(batch: Arrays) -> list[Arrays]:
+    """Each row's own copies, so that none keeps the batch alive."""
+    rows = len(next(iter(batch.values())))
+    return [{name: np.array(array[row]) for name, array in batch.items()} for row in range(rows)]

@@ -1,5 +1,9 @@
 """Data in: what fits becomes arrays, everything else a sentence with both numbers and the way out."""
 
+import importlib
+from pathlib import Path
+
+import gaussian_vae
 import numpy as np
 import pytest
 import tiny
@@ -108,23 +112,16 @@ def test_samples_have_the_seeds_and_the_count_of_the_request() -> None:
 
 
 def test_every_operation_of_the_contract_has_one_pipeline() -> None:
-    import fivefold.diffusion
-    import fivefold.flow
-
-    contract = fivefold.flow.OPERATIONS + fivefold.diffusion.OPERATIONS
-    assert [pipeline.operation for family in FAMILIES for pipeline in family.pipelines] == list(contract)
+    modules = [importlib.import_module(f"fivefold.{family.name}") for family in FAMILIES]
+    contract = [operation for module in modules for operation in module.OPERATIONS]
+    assert [pipeline.operation for family in FAMILIES for pipeline in family.pipelines] == contract
     assert all(pipeline.operation.family == family.name for family in FAMILIES for pipeline in family.pipelines)
 
 
-def test_the_example_of_every_operation_can_be_prepared() -> None:
-    models = {"flow-shuttle": TABLE, "diffusion": tiny.model_of(fashion_like())}
-    for family in FAMILIES:
-        for pipeline in family.pipelines:
-            operation = pipeline.operation
-            model = models["diffusion" if family.name == "diffusion" else "flow-shuttle"]
-            assert pipeline.prepare(operation.request.model_validate(operation.example), model)
-
-
-def fashion_like():
-    params = tiny.diffusion_model((1, 28, 28)).manifest.params
-    return params.model_copy(update={"classes": ("ankle-boot",)})
+@pytest.mark.parametrize("family", ["flow", "diffusion", "vae"])
+def test_the_example_of_every_operation_can_be_prepared(family: str, tmp_path: Path) -> None:
+    fashion = tiny.diffusion_model((1, 28, 28)).manifest.params.model_copy(update={"classes": ("ankle-boot",)})
+    autoencoder = gaussian_vae.model(tmp_path, (9,), latent_size=8)
+    model = {"flow": TABLE, "diffusion": tiny.model_of(fashion), "vae": autoencoder}[family]
+    for pipeline in next(each for each in FAMILIES if each.name == family).pipelines:
+        assert pipeline.prepare(pipeline.operation.request.model_validate(pipeline.operation.example), model)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from fivefold.flow import DECODE, FlowDecodeRequest
 from model_store.manifest import FlowParams
 from model_store.store import Model
-from service.families.flow.session import data_fields
 from service.families.inputs import array_of
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
+from service.families.pipeline import Fields, Pipeline, Refusal, data_fields, params_of, prepare_each
 from service.jobs import Event, Row
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from fivefold.flow import ENCODE, FlowEncodeRequest
 from model_store.manifest import FlowParams
 from model_store.store import Model
-from service.families.inputs import inputs_of
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
+from service.families.inputs import input_rows
+from service.families.pipeline import Fields, Pipeline, Refusal, params_of
 from service.jobs import Event, Row
 
 
@@ -17,10 +17,7 @@ class Encode(Pipeline[FlowEncodeRequest]):
     session_kind = "encode"
 
     def prepare(self, request: FlowEncodeRequest, model: Model) -> list[Row | Refusal]:
-        inputs = inputs_of(request, params_of(model, FlowParams).event_shape)
-        return prepare_each(
-            request, inputs.count, lambda index, seed: Row(index, seed, {"x": inputs.read(index)}), inputs.place
-        )
+        return input_rows(request, params_of(model, FlowParams).event_shape)
 
     def render(self, request: FlowEncodeRequest, items: Sequence[Event], model: Model) -> list[Fields]:
         return [{"latents": item.arrays["z"].reshape(-1)} for item in items]

@@ -7,8 +7,8 @@ from fivefold.flow import LOG_LIKELIHOOD, FlowLogLikelihoodRequest
 from model_store.manifest import FlowParams
 from model_store.store import Model
 from service.arrays import Arrays
-from service.families.inputs import inputs_of
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
+from service.families.inputs import input_rows
+from service.families.pipeline import Fields, Pipeline, Refusal, params_of
 from service.jobs import Event, Row
 
 
@@ -19,14 +19,8 @@ class LogLikelihood(Pipeline[FlowLogLikelihoodRequest]):
     session_kind = "score"
 
     def prepare(self, request: FlowLogLikelihoodRequest, model: Model) -> list[Row | Refusal]:
-        inputs = inputs_of(request, params_of(model, FlowParams).event_shape)
         options = {"include_terms": request.include_terms}
-        return prepare_each(
-            request,
-            inputs.count,
-            lambda index, seed: Row(index, seed, {"x": inputs.read(index)}, options),
-            inputs.place,
-        )
+        return input_rows(request, params_of(model, FlowParams).event_shape, options)
 
     def render(self, request: FlowLogLikelihoodRequest, items: Sequence[Event], model: Model) -> list[Fields]:
         params = params_of(model, FlowParams)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from fivefold.flow import SAMPLE, FlowSampleRequest
 from model_store.manifest import FlowParams
 from model_store.store import Model
-from service.families.flow.session import data_fields
-from service.families.pipeline import Fields, Pipeline, Refusal, count_of, params_of, prepare_each
+from service.families.pipeline import Fields, Pipeline, Refusal, count_of, data_fields, params_of, prepare_each
 from service.jobs import Event, Row
 
 

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from model_store.manifest import FlowParams
 from model_store.store import Model
 from service import rng
-from service.arrays import Array, Arrays
-from service.families.pipeline import Fields, params_of
-from service.families.session import OneShot, Session
+from service.arrays import Arrays
+from service.families.pipeline import params_of
+from service.families.session import OneShot, Session, by_row, latents
 from service.graph import DeviceArray, Graph
 from service.jobs import Row
 
 NOISE_STREAM, LATENT_STREAM = 0, 1
-BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 SCORES = ("log_prob", "base_log_prob", "log_dets", "terms")
 
 
@@ -27,10 +26,10 @@ def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Ses
         return _score(forward, inverse, rows)
 
     def encode(rows: Sequence[Row]) -> list[Arrays]:
-        return _by_row({"z": _forward(forward, rows)["z"].numpy()})
+        return by_row({"z": _forward(forward, rows)["z"].numpy()})
 
     def invert(rows: Sequence[Row]) -> list[Arrays]:
-        return _by_row({"x": inverse(z=np.stack([latents(row, shape) for row in rows]))["x"].numpy()})
+        return by_row({"x": inverse(z=np.stack([latents(row, LATENT_STREAM, shape) for row in rows]))["x"].numpy()})
 
     return {
         "score": OneShot(score, ("forward", "inverse")),
@@ -40,20 +39,8 @@ def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Ses
 
 
 def dequantisation_noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Uniform on [0, 1), as one float32 draw of a row's seed: rounding to float32 never gives 1."""
-    return np.minimum(rng.uniform(seed, NOISE_STREAM, 0, shape).astype(np.float32), BELOW_ONE)
-
-
-def latents(row: Row, shape: tuple[int, ...]) -> Array:
-    """The latents a row brings, or those its seed draws from N(0, temperature^2)."""
-    if "z" in row.arrays:
-        return row.arrays["z"]
-    return rng.normal(row.seed, LATENT_STREAM, 0, shape) * np.float32(row.params["temperature"])
-
-
-def data_fields(x: Array) -> Fields:
-    """`image` for [C, H, W], `row` for a table's columns."""
-    return {"image": x} if x.ndim == 3 else {"row": x}
+    """Uniform on (0, 1), as one draw of a row's seed."""
+    return rng.uniform_float32(seed, NOISE_STREAM, 0, shape)
 
 
 def _forward(forward: Graph, rows: Sequence[Row]) -> Mapping[str, DeviceArray]:
@@ -67,14 +54,8 @@ def _score(forward: Graph, inverse: Graph, rows: Sequence[Row]) -> list[Arrays]:
     outputs = _forward(forward, rows)
     returned = inverse(z=outputs["z"])["dequantised"].numpy()
     deviation = np.abs(returned - outputs["dequantised"].numpy()).reshape(len(rows), -1)
-    scored = _by_row({name: outputs[name].numpy() for name in SCORES} | {"round_trip_error": deviation.max(axis=1)})
+    scored = by_row({name: outputs[name].numpy() for name in SCORES} | {"round_trip_error": deviation.max(axis=1)})
     return [
         {name: array for name, array in scores.items() if name != "terms" or row.params["include_terms"]}
         for row, scores in zip(rows, scored, strict=True)
     ]
-
-
-def _by_row(batch: Arrays) -> list[Arrays]:
-    """Each row's own copies, so that none keeps the batch alive."""
-    rows = len(next(iter(batch.values())))
-    return [{name: np.array(array[row]) for name, array in batch.items()} for row in range(rows)]

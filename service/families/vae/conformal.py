@@ -1,0 +1,34 @@
+"""Conformal p-values: the rank of a score among held-out scores of normal data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fivefold.errors import Invalid, InvalidInput
+from service.arrays import Array
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Held-out scores [n], ascending; higher is stranger. p = (1 + #{held out >= score}) / (n + 1).
+
+    Exchangeable data has p <= alpha with probability at most alpha, whatever the score's distribution
+    (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world", proposition 2.4).
+    """
+
+    held_out: Array
+
+    def p_value(self, score: float) -> float:
+        """In (0, 1]."""
+        below = int(np.searchsorted(self.held_out, score, side="left"))
+        return (1 + len(self.held_out) - below) / (len(self.held_out) + 1)
+
+    def threshold(self, alpha: float) -> float:
+        """p_value(score) <= alpha exactly where score > threshold. Raises InvalidInput for an alpha below every p."""
+        count = len(self.held_out)
+        ranks = np.arange(1, count + 1) / (count + 1)
+        allowed = int(np.searchsorted(ranks, alpha, side="right"))
+        if allowed == 0:
+            message = f"alpha {alpha:g} given, {count} held-out scores allow {1 / (count + 1):.2g} to 1: raise alpha"
+            raise InvalidInput(message, invalid=[Invalid(place="alpha", message=message)])
+        return float(self.held_out[count - allowed])
