@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 from hostile import HostileServer
+from served import serving
+
+from model_store.store import Store
+from service.families.registry import FAMILIES
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +20,10 @@ def hostile() -> Iterator[HostileServer]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def shipped_url() -> Iterator[str]:
+    """The address of a service with the models that ship."""
+    with serving(Store(), FAMILIES) as service:
+        yield service.url

@@ -84,7 +84,7 @@ class OnlyThese:
 sys.meta_path.insert(0, OnlyThese())
 import importlib, pkgutil, fivefold
 for module in pkgutil.iter_modules(fivefold.__path__):
-    if module.name != "__main__":
+    if module.name not in ("__main__", "cli"):
         importlib.import_module("fivefold." + module.name)
 fivefold.Client().close()
 try:
