@@ -29,7 +29,8 @@ def test_every_example_runs(service: Server, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     for picture in ("boot.png", "clean.png", "drawn.png"):
-        assert PIL.Image.open(tmp_path / picture).size == (28, 28)
+        with PIL.Image.open(tmp_path / picture) as image:
+            assert image.size == (28, 28)
 
 
 def test_every_operation_has_a_curl_and_an_sdk_example(service: Server) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from training.data import FASHION, SHUTTLE, read_idx, toy_images
 from training.fetch import Archive, DataError, DataSet, Member
-from training.rdata import MAGIC, RDataError, read_frame
 
 SAMPLES = Path(__file__).parents[1] / "data"
 CONTENT = b"five families"
@@ -126,40 +125,6 @@ def test_toy_images_are_the_same_every_time_and_told_apart_by_their_labels() -> 
     images, labels = first.train
     brightest = images.float().mean(dim=3).argmax(dim=2).flatten()
     assert ((brightest - 2 * labels - 2) < 6).all()
-
-
-def frame(columns: bytes, names: tuple[bytes, ...]) -> bytes:
-    """An R file with one data frame, as R writes it."""
-
-    def string(text: bytes) -> bytes:
-        return struct.pack(">ii", 9, len(text)) + text
-
-    def tag(text: bytes) -> bytes:
-        return struct.pack(">ii", 0x402, 1) + string(text)
-
-    strings = struct.pack(">ii", 16, len(names)) + b"".join(map(string, names))
-    value = struct.pack(">ii", 19 | 0x200, len(names)) + columns + tag(b"names") + strings + struct.pack(">i", 254)
-    return MAGIC + bytes(12) + tag(b"table") + value + struct.pack(">i", 254)
-
-
-def test_an_r_data_frame_is_read_by_column() -> None:
-    real = struct.pack(">iidd", 14, 2, 1.5, -2.0)
-    whole = struct.pack(">iiii", 13, 2, 7, 8)
-    columns = read_frame(frame(real + whole, (b"a", b"b")))
-    assert {name: column.tolist() for name, column in columns.items()} == {"a": [1.5, -2.0], "b": [7, 8]}
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"PK", "starts with"),
-        (frame(struct.pack(">ii", 3, 0), (b"a",)), "type 3"),
-        (frame(struct.pack(">iid", 14, 9, 1.0), (b"a",)), "ends"),
-    ],
-)
-def test_bytes_that_are_no_data_frame_are_refused(data: bytes, message: str) -> None:
-    with pytest.raises(RDataError, match=message):
-        read_frame(data)
 
 
 def test_the_committed_samples_are_what_their_readme_says() -> None:
