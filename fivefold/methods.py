@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from fivefold import diffusion, flow, vae
+from fivefold import diffusion, flow, transformer, vae
 from fivefold.operation import AnswerT, ChunkT, Operation, Request
 from fivefold.parsing import built
 from fivefold.streaming import AsyncStream, Stream
@@ -66,6 +66,10 @@ class Methods:
     flow_sample = Method(flow.SAMPLE, flow.FlowSampleRequest)
     diffusion_sample = Method(diffusion.SAMPLE, diffusion.DiffusionSampleRequest)
     diffusion_enhance = Method(diffusion.ENHANCE, diffusion.DiffusionEnhanceRequest)
+    transformer_generate = Method(transformer.GENERATE, transformer.TransformerGenerateRequest)
+    transformer_score = Method(transformer.SCORE, transformer.TransformerScoreRequest)
+    transformer_tokenize = Method(transformer.TOKENIZE, transformer.TransformerTokenizeRequest)
+    transformer_detokenize = Method(transformer.DETOKENIZE, transformer.TransformerDetokenizeRequest)
     vae_anomaly = Method(vae.ANOMALY, vae.VaeAnomalyRequest)
     vae_elbo = Method(vae.ELBO, vae.VaeElboRequest)
     vae_encode = Method(vae.ENCODE, vae.VaeEncodeRequest)

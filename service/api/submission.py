@@ -52,11 +52,17 @@ class Submission:
         return None if self.request.deadline_ms is None else self.arrived_at + self.request.deadline_ms / 1e3
 
     async def submit(self, producer: Producer, *, stream: bool) -> None:
-        """Queue the rows, in jobs of at most 256. Raises QueueFull, IdempotencyConflict; then nothing is queued."""
+        """Queue the rows, in jobs of at most 256. Raises QueueFull, IdempotencyConflict; then nothing is queued.
+
+        Rows that need no session have ended as they were prepared.
+        """
         self.submitted_at, rows = time.time(), self.rows
+        if (kind := self.pipeline.session_kind) is None:
+            self.ends = {row.index: Event("", row.index, 0, "done", row.arrays) for row in rows}
+            return
         try:
             for start in range(0, len(rows), ROWS_PER_JOB):
-                job = self._job(tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
+                job = self._job(kind, tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
                 self.job_ids.append((await producer.submit(job)).job_id)
                 self.waiting[self.job_ids[-1]] += 1
         except BaseException:
@@ -161,9 +167,8 @@ class Submission:
             "receipt": fingerprint(end.arrays for end in done),
         }
 
-    def _job(self, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
-        ref, kind = self.served.model.ref, self.pipeline.session_kind
-        key = self.idempotency_key
+    def _job(self, kind: str, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
+        ref, key = self.served.model.ref, self.idempotency_key
         return Job(
             id=f"{ref.name}-{new_id()}",
             model=ref,

@@ -1,0 +1,46 @@
+"""Text in: prompts and texts as token ids that the model has, within its context."""
+
+from collections.abc import Sequence
+
+from fivefold.errors import Invalid, InvalidInput
+from fivefold.transformer import Prompted
+from model_store.manifest import TransformerParams
+from model_store.store import Model
+from service.families.pipeline import params_of
+
+
+def prompt_of(request: Prompted, model: Model) -> list[int] | None:
+    """The prompt's tokens, or None where there is none. Raises InvalidInput where it is empty or given twice."""
+    if request.prompt is not None and request.prompt_tokens is not None:
+        raise InvalidInput("prompt and prompt_tokens both given: send one of them")
+    if request.prompt is not None:
+        return _named("prompt", model.tokenizer.encode(request.prompt), model)
+    return None if request.prompt_tokens is None else _named("prompt_tokens", request.prompt_tokens, model)
+
+
+def checked(tokens: Sequence[int], model: Model) -> list[int]:
+    """The tokens. Raises InvalidInput where the model does not know one."""
+    known = params_of(model, TransformerParams).vocabulary_size
+    if (highest := max(tokens, default=0)) >= known:
+        raise InvalidInput(f"token id {highest} given, the vocabulary has the ids 0 to {known - 1}: use `tokenize`")
+    return list(tokens)
+
+
+def some(tokens: Sequence[int], model: Model) -> list[int]:
+    """The same, of at least one. Raises InvalidInput."""
+    if not tokens:
+        raise InvalidInput("0 tokens given, 1 or more expected: send some text")
+    return checked(tokens, model)
+
+
+def check_context(asked: int, params: TransformerParams, way_out: str) -> None:
+    """Raises InvalidInput where a text of `asked` tokens, prompt included, is longer than the context."""
+    if asked > params.capacity:
+        raise InvalidInput(f"{asked} tokens asked, the context is {params.capacity}: {way_out}")
+
+
+def _named(place: str, tokens: Sequence[int], model: Model) -> list[int]:
+    try:
+        return some(tokens, model)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, invalid=[Invalid(place=place, message=error.message)]) from error
