@@ -18,6 +18,7 @@ from training.loop import OtherRun, Recipe, train
 from training.metrics.recipe import ClassifierRecipe
 from training.publish import SAMPLES, Run, publish
 from training.transformer.recipe import TransformerRecipe
+from training.vae.recipe import FashionVaeRecipe, ShuttleVaeRecipe
 
 RECIPES: tuple[Recipe, ...] = (
     ClassifierRecipe(),
@@ -25,6 +26,8 @@ RECIPES: tuple[Recipe, ...] = (
     ShuttleRecipe(),
     FashionRecipe(),
     TransformerRecipe(),
+    FashionVaeRecipe(),
+    ShuttleVaeRecipe(),
 )
 
 

@@ -3,7 +3,7 @@
 import gzip
 import lzma
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ SHUTTLE_COLUMNS = tuple(f"V{index}" for index in range(1, 10))  # sensor reading
 class Data:
     """A split data set: each part is a tuple of tensors with one row per example.
 
-    `provenance` maps the names of the source files to the sha256 of their decoded bytes.
+    `provenance` maps the names of the source files to the sha256 of their decoded bytes. `strangers` are rows of other
+    origin, by name, that a score should tell from the data.
     """
 
     train: tuple[Tensor, ...]
@@ -78,6 +79,7 @@ class Data:
     test: tuple[Tensor, ...]
     provenance: Mapping[str, str]
     licence: str
+    strangers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def fashion(folder: Path) -> Data:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -167,6 +169,20 @@ def image_grid(images: NDArray[np.floating], columns: int, scale: int = 2) -> by
     picture = Image.fromarray(np.rint(grid * 255).astype(np.uint8))
     buffer = io.BytesIO()
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def compare_columns(data: NDArray[np.floating], samples: NDArray[np.floating], columns: tuple[str, ...]) -> bytes:
+    """A PNG of each column's histogram, data against samples, within the central 99 % of the data."""
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    for index, axes in enumerate(figure.subplots(3, -(-len(columns) // 3)).flat):
+        low, high = np.quantile(data[:, index], (0.005, 0.995))
+        bins = np.linspace(low - 1, high + 1, 50).tolist()
+        axes.hist(data[:, index], bins, density=True, alpha=0.5, label="held-out data")
+        axes.hist(samples[:, index], bins, density=True, histtype="step", label="samples")
+        axes.set(title=columns[index], yscale="log")
+    figure.axes[0].legend()
+    FigureCanvasAgg(figure).print_png(buffer := io.BytesIO())  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

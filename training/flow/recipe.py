@@ -17,10 +17,10 @@ from training.export import Exported, GraphSource
 from training.flow.base import FlowRecipe
 from training.flow.chain import Chain
 from training.flow.description import FASHION, SHUTTLE
-from training.flow.measure import ExportedFlow, compare_columns
+from training.flow.measure import ExportedFlow
 from training.flow.model import ImageShape, TableShape, image_flow, spline_flow
 from training.loop import LoopConfig
-from training.publish import Artefacts, image_grid
+from training.publish import Artefacts, compare_columns, image_grid
 
 SHUTTLE_CONFIG = LoopConfig(
     steps=8000, batch_size=256, learning_rate=2e-3, gradient_clip=3.0, checkpoint_every=500, log_every=100

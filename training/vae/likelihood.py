@@ -60,7 +60,7 @@ class Cells(nn.Module):
 
 def mixture(raw: Tensor, components: int) -> Mixture:
     """The mixture that a decoder's outputs [B, 3 K, *event] stand for."""
-    logits, means, log_scales = raw.unflatten(1, (3, components)).unbind(1)
+    logits, means, log_scales = raw.reshape(raw.shape[0], 3, components, *raw.shape[2:]).unbind(1)
     return Mixture(
         logits - log_sum_exp(logits)[:, None], means, log_scales.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
     )  # all [B, K, *event]

@@ -111,7 +111,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.norms
         h = self.first(functional.silu(first(x)))
-        return x + self.second(functional.silu(second(h)))
+        residue: Tensor = self.second(functional.silu(second(h)))
+        return x + residue
 
 
 class Entries(nn.Module):
