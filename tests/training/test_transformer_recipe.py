@@ -91,7 +91,7 @@ def test_the_graphs_have_the_tensors_that_the_service_expects(model: Model, grap
 def test_the_golden_text_is_the_likeliest_of_torch_and_of_the_graphs(model: Model, network: Transformer) -> None:
     golden = unpack(model, "generate")
     prompt, wanted = golden.inputs["prompt_ids"].tolist(), golden.outputs["greedy_ids"].tolist()
-    assert prompt == model.tokenizer().encode(PROMPTS[0])
+    assert prompt == model.tokenizer.encode(PROMPTS[0])
     assert greedy(network, prompt, len(wanted)) == wanted
     found = writer(model).generate(prompt, 0.0, np.random.default_rng(0))
     assert list(islice(found, len(wanted))) == wanted
@@ -112,7 +112,7 @@ def test_the_temperature_flattens_the_choice(model: Model) -> None:
 
 
 def test_the_published_tokenizer_has_the_vocabulary_of_the_model(model: Model) -> None:
-    tokenizer = model.tokenizer()
+    tokenizer = model.tokenizer
     assert tokenizer.vocabulary_size == params(model).vocabulary_size == RECIPE.vocabulary_size
     assert tokenizer.token_bytes(params(model).end_of_text) == b""
 

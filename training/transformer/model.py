@@ -22,7 +22,7 @@ class Shape:
     heads: int = 4
     kv_heads: int = 2
     head_size: int = 32
-    hidden: int = 416
+    hidden: int = 400
 
 
 class Step(NamedTuple):

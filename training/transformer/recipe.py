@@ -41,6 +41,7 @@ CONFIG = LoopConfig(
     optimizer="muon",
     checkpoint_every=100,
 )
+GOLDEN_ROWS = {"prefill": 1, "decode": 3}
 PROMPTS = ("The people of the United States", "It is a truth universally acknowledged,", "My dear Emma,")
 
 
@@ -83,7 +84,7 @@ class TransformerRecipe:
             params=params,
             metrics=self._metrics(model, graphs, text, nats),
             goldens={
-                **{name: record(graph, self._example(name, 3)) for name, graph in graphs.items()},
+                **{name: record(graph, self._example(name, GOLDEN_ROWS[name])) for name, graph in graphs.items()},
                 "generate": self._golden_text(model, graphs, tokenizer),
             },
             calibration={"nats_per_token_held_out": np.sort(nats_by_token(model, text.held_out[0]).mean(1).numpy())},
