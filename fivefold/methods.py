@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from fivefold import diffusion, flow, transformer, vae
+from fivefold import diffusion, flow, gan, transformer, vae
 from fivefold.operation import AnswerT, ChunkT, Operation, Request
 from fivefold.parsing import built
 from fivefold.streaming import AsyncStream, Stream
@@ -76,3 +76,6 @@ class Methods:
     vae_decode = Method(vae.DECODE, vae.VaeDecodeRequest)
     vae_reconstruct = Method(vae.RECONSTRUCT, vae.VaeReconstructRequest)
     vae_sample = Method(vae.SAMPLE, vae.VaeSampleRequest)
+    gan_sample = Method(gan.SAMPLE, gan.GanSampleRequest)
+    gan_interpolate = Method(gan.INTERPOLATE, gan.GanInterpolateRequest)
+    gan_score = Method(gan.SCORE, gan.GanScoreRequest)

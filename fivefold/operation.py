@@ -11,6 +11,7 @@ from fivefold.images import Image
 JSON_TYPE = "application/json"
 NPY_TYPE = "application/x-npy"
 PNG_TYPE = "image/png"
+APNG_TYPE = "image/apng"
 CSV_TYPE = "text/csv"
 EVENT_STREAM_TYPE = "text/event-stream"
 
@@ -151,6 +152,7 @@ class Operation(Generic[RequestT, AnswerT, ChunkT]):
     `bodies` maps each binary media type that is accepted beside JSON to the request field it fills (the other fields
     then come from the query string). `answers` lists the media types it can answer in; those that carry a single
     array take the first of the item's fields named in `main` that is present. `chunk` is None where nothing streams.
+    Items that form a `sequence` are frames: image/png is a strip of them from left to right, image/apng plays them.
     """
 
     family: str
@@ -163,6 +165,7 @@ class Operation(Generic[RequestT, AnswerT, ChunkT]):
     main: tuple[str, ...]
     bodies: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[str, ...] = (JSON_TYPE, NPY_TYPE)
+    sequence: bool = False
 
     @property
     def path(self) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,19 @@ def _check_header(image: PIL.Image.Image, shape: tuple[int, int, int]) -> None:
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
     """PNG of float [C, H, W] in [0, 1], rounded to 8 bits."""
-    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    picture = levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1)
     buffer = io.BytesIO()
-    PIL.Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+    _picture(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def encode_apng(frames: Sequence[NDArray[Any]], frame_ms: int) -> bytes:
+    """Animated PNG, for ever around, of frames as in `encode_png`; each is shown for `frame_ms`."""
+    first, *others = map(_picture, frames)
+    buffer = io.BytesIO()
+    first.save(buffer, format="PNG", save_all=True, append_images=others, duration=frame_ms, loop=0, compress_level=1)
+    return buffer.getvalue()
+
+
+def _picture(pixels: NDArray[Any]) -> PIL.Image.Image:
+    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return PIL.Image.fromarray(levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1))

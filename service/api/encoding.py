@@ -15,13 +15,14 @@ from starlette.responses import Response
 
 from fivefold.errors import NotAcceptable, error_of
 from fivefold.images import Image
-from fivefold.operation import CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, FailedItem
+from fivefold.operation import APNG_TYPE, CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, FailedItem
 from model_store.store import Model
 from service.arrays import Array
 from service.families.pipeline import Fields
-from service.images import encode_png
+from service.images import encode_apng, encode_png
 
 ResultT = TypeVar("ResultT")
+FRAME_MS = 80
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,23 @@ def _npy(rendered: Rendered) -> bytes:
     return buffer.getvalue()
 
 
-def _png(rendered: Rendered) -> bytes:
+def _images(rendered: Rendered) -> list[Array]:
+    """The image of each item. Raises NotAcceptable where items have none."""
     name, values = _main(rendered)
     if name not in image_fields(item_type(rendered.operation)):
         raise NotAcceptable(f"{rendered.model.ref} answers {name}, not an image: accept {JSON_TYPE} or {CSV_TYPE}")
-    if len(values) != 1:
-        raise NotAcceptable(f"{len(values)} images asked, image/png holds 1: ask for 1, or accept {JSON_TYPE}")
-    return encode_png(values[0])
+    return values
+
+
+def _png(rendered: Rendered) -> bytes:
+    images = _images(rendered)
+    if len(images) != 1 and not rendered.operation.sequence:
+        raise NotAcceptable(f"{len(images)} images asked, image/png holds 1: ask for 1, or accept {JSON_TYPE}")
+    return encode_png(np.concatenate(images, axis=2))
+
+
+def _apng(rendered: Rendered) -> bytes:
+    return encode_apng(_images(rendered), FRAME_MS)
 
 
 def _csv(rendered: Rendered) -> bytes:
@@ -161,4 +172,9 @@ def _columns(name: str, count: int, model: Model) -> Sequence[str]:
     return columns if name == "row" and len(columns) == count else [f"{name}_{index}" for index in range(count)]
 
 
-ENCODERS: Mapping[str, Callable[[Rendered], bytes]] = {NPY_TYPE: _npy, PNG_TYPE: _png, CSV_TYPE: _csv}
+ENCODERS: Mapping[str, Callable[[Rendered], bytes]] = {
+    NPY_TYPE: _npy,
+    PNG_TYPE: _png,
+    APNG_TYPE: _apng,
+    CSV_TYPE: _csv,
+}

@@ -1,14 +1,14 @@
 """Data in: the `images` or `rows` of a request as float32 arrays of the model's shape."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fivefold.errors import InvalidInput
+from fivefold.errors import Invalid, InvalidInput
 from fivefold.operation import InputRequest
 from service import images
 from service.families.pipeline import Refusal, prepare_each
@@ -67,6 +67,14 @@ def array_of(numbers: list[float], shape: tuple[int, ...]) -> NDArray[np.float32
     values = np.asarray(numbers, np.float64)
     _check_range(values, -LARGEST, LARGEST, "rescale it")
     return values.astype(np.float32).reshape(shape)
+
+
+def class_index(class_name: str, classes: Sequence[str]) -> int:
+    """The label of a class. Raises InvalidInput naming every class."""
+    if class_name not in classes:
+        message = f"{class_name!r} is not one of the model's {len(classes)} classes: {', '.join(classes)}"
+        raise InvalidInput(message, invalid=[Invalid(place="class", message=message)])
+    return classes.index(class_name)
 
 
 def _row(numbers: list[float], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import gaussian_vae
+import linear_gan
 import numpy as np
 import pytest
 import tiny
@@ -58,8 +59,8 @@ def test_an_image_and_its_pixels_are_the_same_input() -> None:
         (FlowEncodeRequest(rows=[[0.0] * 8 + [1e300]]), TABLE, ["entry 8 is 1e+300", "3.40282e+38"]),
         (FlowEncodeRequest(images=[grey(5, 6)]), PICTURES, ["6 x 5 pixels", "4 x 4 expected", "resize"]),
         (FlowEncodeRequest(images=[grey(channels=3)]), PICTURES, ["3 channels", "1 expected", "convert"]),
-        (FlowEncodeRequest(images=[Image(b"\x89PNG broken")]), PICTURES, ["not a readable PNG"]),
-        (FlowEncodeRequest(images=[Image(grey().data[:45])]), PICTURES, ["not a readable PNG"]),
+        (FlowEncodeRequest(images=[Image(b"\x89PNG broken")]), PICTURES, ["not a readable image"]),
+        (FlowEncodeRequest(images=[Image(grey().data[:45])]), PICTURES, ["not a readable image"]),
         (FlowEncodeRequest(rows=[[0.0] * 9], seeds=[1, 2]), TABLE, ["2 seeds given for 1 items"]),
     ],
 )
@@ -118,10 +119,15 @@ def test_every_operation_of_the_contract_has_one_pipeline() -> None:
     assert all(pipeline.operation.family == family.name for family in FAMILIES for pipeline in family.pipelines)
 
 
-@pytest.mark.parametrize("family", ["flow", "diffusion", "vae"])
+@pytest.mark.parametrize("family", ["flow", "diffusion", "vae", "gan"])
 def test_the_example_of_every_operation_can_be_prepared(family: str, tmp_path: Path) -> None:
     fashion = tiny.diffusion_model((1, 28, 28)).manifest.params.model_copy(update={"classes": ("ankle-boot",)})
-    autoencoder = gaussian_vae.model(tmp_path, (9,), latent_size=8)
-    model = {"flow": TABLE, "diffusion": tiny.model_of(fashion), "vae": autoencoder}[family]
+    models = {
+        "flow": lambda: TABLE,
+        "diffusion": lambda: tiny.model_of(fashion),
+        "vae": lambda: gaussian_vae.model(tmp_path, (9,), latent_size=8),
+        "gan": lambda: linear_gan.model(tmp_path, side=28),
+    }
+    model = models[family]()
     for pipeline in next(each for each in FAMILIES if each.name == family).pipelines:
         assert pipeline.prepare(pipeline.operation.request.model_validate(pipeline.operation.example), model)

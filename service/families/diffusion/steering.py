@@ -3,9 +3,9 @@
 from typing import Any
 
 from fivefold.diffusion import Steering
-from fivefold.errors import Invalid, InvalidInput
 from model_store.manifest import DiffusionParams
 from service.families.diffusion.solvers import evaluations
+from service.families.inputs import class_index
 from service.families.pipeline import Fields
 from service.jobs import Event
 
@@ -32,12 +32,7 @@ def work(steered: dict[str, Any]) -> int:
 
 def label_of(class_name: str | None, params: DiffusionParams) -> int:
     """The index of a class; len(classes) for none."""
-    if class_name is None:
-        return len(params.classes)
-    if class_name not in params.classes:
-        message = f"{class_name!r} is not one of the model's {len(params.classes)} classes: {', '.join(params.classes)}"
-        raise InvalidInput(message, invalid=[Invalid(place="class", message=message)])
-    return params.classes.index(class_name)
+    return len(params.classes) if class_name is None else class_index(class_name, params.classes)
 
 
 def preview(event: Event) -> Fields:
