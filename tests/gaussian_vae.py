@@ -73,8 +73,8 @@ def model(folder: Path, shape: tuple[int, ...], latent_size: int | None = None) 
     noise = np.random.default_rng(1).normal(size=(held_out, columns)).astype(np.float32)
     scored = graphs((columns,))["elbo"].function(data(held_out, columns, seed=2), noise)
     scores = {
-        "elbo": scored["kl"] - scored["log_likelihood"],
-        "reconstruction": -scored["log_likelihood"],
+        "elbo": scored["log_likelihood"] - scored["kl"],
+        "reconstruction": scored["log_likelihood"],
         "kl": scored["kl"],
     }
     buffer = io.BytesIO()

@@ -14,12 +14,14 @@ from service.families.pipeline import Fields, Pipeline, Refusal, params_of
 from service.families.vae.conformal import Conformal
 from service.jobs import Event, Row
 
-SCORES: Mapping[Score, Callable[[Arrays], float]] = {
-    "elbo": lambda arrays: float(arrays["kl"]) - float(arrays["log_likelihood"][0]),
-    "reconstruction": lambda arrays: -float(arrays["log_likelihood"][0]),
+QUANTITIES: Mapping[Score, Callable[[Arrays], float]] = {
+    "elbo": lambda arrays: float(arrays["log_likelihood"][0]) - float(arrays["kl"]),
+    "reconstruction": lambda arrays: float(arrays["log_likelihood"][0]),
     "kl": lambda arrays: float(arrays["kl"]),
 }
-"""In nats of one draw, as the held-out scores of the calibration."""
+"""What a score is made of, in nats of one draw; the calibration holds the same of held-out data, ascending."""
+SIGNS: Mapping[Score, int] = {"elbo": -1, "reconstruction": -1, "kl": 1}
+"""score = sign * quantity: higher is stranger."""
 
 
 class Anomaly(Pipeline[VaeAnomalyRequest]):
@@ -38,7 +40,7 @@ class Anomaly(Pipeline[VaeAnomalyRequest]):
         threshold_nats = conformal.threshold(request.alpha)
         return [
             {
-                **_verdict(SCORES[request.score](item.arrays), conformal, threshold_nats),
+                **_verdict(SIGNS[request.score] * QUANTITIES[request.score](item.arrays), conformal, threshold_nats),
                 **_where(item.arrays, levels, include_terms=request.include_terms),
             }
             for item in items
@@ -52,7 +54,8 @@ def heat_map(surprise_nats: Array, levels: int) -> Array:
 
 
 def _conformal(request: VaeAnomalyRequest, model: Model) -> Conformal:
-    return Conformal(model.calibration[f"{request.score}_held_out"].astype(np.float64))
+    ascending = model.calibration[f"{request.score}_held_out"].astype(np.float64)
+    return Conformal(ascending if SIGNS[request.score] > 0 else -ascending[::-1])
 
 
 def _verdict(score_nats: float, conformal: Conformal, threshold_nats: float) -> Fields:
