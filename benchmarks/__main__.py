@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,47 +19,62 @@ from model_store.golden import unpack
 from model_store.store import Store
 
 SHUTTLE = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
-STEPS = 8
+STEPS, TOKENS = 8, 32
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation; a request of it costs `evaluations` of each of `graphs`."""
+    """One operation; a request of it costs so many evaluations of each of `graphs`."""
 
     title: str
     path: str
     body: dict[str, Any]
-    model: str
-    graphs: tuple[str, ...]
-    evaluations: int = 1
+    graphs: Mapping[str, int]
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])
 
 
 CASES = (
     Case(
-        "flow-shuttle log-likelihood",
-        "/v1/flow/log-likelihood",
-        {"model": "flow-shuttle", "rows": [SHUTTLE]},
-        "flow-shuttle",
-        ("forward", "inverse"),
+        "gan/sample",
+        "/v1/gan/sample",
+        {"model": "gan-fashion", "seed": 1, "class": "bag"},
+        {"map": 1, "synthesise": 1},
     ),
-    Case("flow-fashion sample", "/v1/flow/sample", {"model": "flow-fashion", "seed": 1}, "flow-fashion", ("inverse",)),
     Case(
-        f"diffusion-fashion sample, {STEPS} steps",
+        f"diffusion/sample, {STEPS} steps",
         "/v1/diffusion/sample",
         {"model": "diffusion-fashion", "seed": 1, "steps": STEPS, "solver": "ddim"},
-        "diffusion-fashion",
-        ("denoise",),
-        STEPS,
+        {"denoise": STEPS},
     ),
+    Case(
+        "flow/log-likelihood",
+        "/v1/flow/log-likelihood",
+        {"model": "flow-shuttle", "rows": [SHUTTLE]},
+        {"forward": 1, "inverse": 1},
+    ),
+    Case(
+        f"transformer/generate, {TOKENS} tokens",
+        "/v1/transformer/generate",
+        {"model": "transformer-english", "seed": 1, "prompt": "The people", "max_tokens": TOKENS},
+        {"prefill": 1, "decode": TOKENS - 1},
+    ),
+    Case("vae/anomaly", "/v1/vae/anomaly", {"model": "vae-fashion", "rows": [[0.5] * 784]}, {"elbo": 1}),
 )
 
 
 def raw_requests_per_s(case: Case, threads: int, seconds: float) -> float:
     """What the graphs alone reach at their best batch of 1, 8 and 32, in requests of this case."""
     model = Store().resolve(case.model)
-    runs = [_runner(model.graph(name), unpack(model, name).inputs, threads) for name in case.graphs]
-    best = max(size / sum(_seconds_per_call(run(size), seconds) for run in runs) for size in (1, 8, 32))
-    return best / case.evaluations
+    seconds_per_request = 0.0
+    for name, evaluations in case.graphs.items():
+        run = _runner(model.graph(name), unpack(model, name).inputs, threads)
+        fixed = isinstance(model.manifest.graphs[name].inputs[0].shape[0], int)
+        sizes = (1,) if fixed else (1, 8, 32)
+        seconds_per_request += evaluations * min(_seconds_per_call(run(size), seconds) / size for size in sizes)
+    return 1 / seconds_per_request
 
 
 def _runner(data: bytes, inputs: Any, threads: int) -> Callable[[int], Callable[[], Any]]:
