@@ -2,16 +2,16 @@
 
 import typer
 
-from fivefold.cli import enhance, models, sample, score
+from fivefold.cli import anomaly, enhance, generate, models, sample, score
 from fivefold.cli.reporting import ReportingGroup
 
 app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Sample, restore and score with a running Fivefold service. Each command's --help has examples.",
     epilog="Exit codes: 0 done; 1 the service could not, or not for every input; 2 the command or its input is wrong.",
 )
-for module in (models, sample, enhance, score):
+for module in (models, sample, enhance, score, anomaly, generate):
     module.register(app)

@@ -1,13 +1,17 @@
 """Many inputs, few at a time: one bad input gets its own error, and its neighbours their results."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fivefold.client import Client
 from fivefold.errors import InvalidInput, RowFailed, RowNotFinite
+from fivefold.images import Image
 from fivefold.operation import Answer, FailedItem, InputRequest, ItemError, ItemT, Operation
+from fivefold.parsing import built
 
+PICTURES = 16
 T = TypeVar("T")
 RequestT = TypeVar("RequestT", bound=InputRequest)
 
@@ -36,3 +40,18 @@ def answered(
             raise
         messages = [reasons.get(f"{place}.{index}", error.message) for index in range(count)]
         return [FailedItem(index=i, error=ItemError(code=error.code, message=text)) for i, text in enumerate(messages)]
+
+
+def pictures_answered(
+    client: Client,
+    operation: Operation[RequestT, Answer[ItemT], Any],
+    files: list[Path],
+    fields: Mapping[str, Any],
+    seed: int,
+) -> Iterator[tuple[Path, ItemT | FailedItem]]:
+    """Each file with its item; file i has seed + i. A single bad file raises InvalidInput, one of several does not."""
+    on_error = "skip" if len(files) > 1 else "fail"
+    for number, batch in enumerate(batches(files, PICTURES)):
+        images = [Image.open(file) for file in batch]
+        part = {"images": images, "seed": seed + number * PICTURES, "on_error": on_error}
+        yield from zip(batch, answered(client, operation, built(operation.request, {**fields, **part})), strict=True)

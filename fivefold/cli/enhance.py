@@ -1,25 +1,21 @@
 """`fivefold enhance`: denoise, enlarge or fill in pictures; files and folders."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fivefold.cli.bulk import answered, batches
+from fivefold.cli.bulk import pictures_answered
 from fivefold.cli.options import DEFAULT_URL, ClassName, Json, ModelName, Seed, Url, connect
 from fivefold.cli.pictures import grid, is_folder, picture_files
 from fivefold.cli.records import written
 from fivefold.cli.reporting import examples, finish, note, progress
 from fivefold.cli.served import card_of, class_of, reference
-from fivefold.client import Client
-from fivefold.diffusion import ENHANCE, DiffusionEnhanceRequest, DiffusionRestoration, Task
+from fivefold.diffusion import ENHANCE, DiffusionRestoration, Task
 from fivefold.errors import InvalidInput
 from fivefold.images import Image
 from fivefold.operation import FailedItem
-from fivefold.parsing import built
 
-BATCH = 16
 COLUMNS = ("input", "output", "seed", "sigma", "consistency_error", "error")
 
 
@@ -65,7 +61,7 @@ def enhance(
             fields["masks"] = [Image.open(mask)]
         failed = 0
         with written(None, COLUMNS, as_json=True) as write, progress("restoring", len(files)) as report:
-            for index, (file, restored) in enumerate(_restored(client, files, fields, seed or 0)):
+            for index, (file, restored) in enumerate(pictures_answered(client, ENHANCE, files, fields, seed or 0)):
                 failed += isinstance(restored, FailedItem)
                 record = _save(file, targets[index], restored, before_after=before_after)
                 (write if as_json else _tell)(record)
@@ -81,19 +77,6 @@ def _targets(source: Path, files: list[Path], output: Path) -> list[Path]:
         return [output]
     output.mkdir(parents=True, exist_ok=True)
     return [output / f"{file.stem}.png" for file in files]
-
-
-def _restored(
-    client: Client, files: list[Path], fields: dict[str, Any], seed: int
-) -> Iterator[tuple[Path, DiffusionRestoration | FailedItem]]:
-    for number, batch in enumerate(batches(files, BATCH)):
-        part = {
-            "images": [Image.open(file) for file in batch],
-            "seed": seed + number * BATCH,
-            "on_error": "skip" if len(files) > 1 else "fail",
-        }
-        request = built(DiffusionEnhanceRequest, fields | part)
-        yield from zip(batch, answered(client, ENHANCE, request), strict=True)
 
 
 def _save(

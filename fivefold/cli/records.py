@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def written(output: Path | None, columns: Sequence[str], *, as_json: bool) -> It
 def _writer(file: Any, columns: Sequence[str], *, as_json: bool) -> Write:
     if as_json:
         return lambda record: print(json.dumps(record), file=file)
-    table = csv.DictWriter(file, columns, lineterminator="\n")
-    table.writeheader()
-    return table.writerow
+    table, records = csv.DictWriter(file, columns, lineterminator="\n"), count()
+
+    def write(record: Mapping[str, Any]) -> None:
+        if next(records) == 0:  # not earlier: what fails before its first record leaves no half a table
+            table.writeheader()
+        table.writerow(record)
+
+    return write

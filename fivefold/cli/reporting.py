@@ -53,4 +53,4 @@ def progress(label: str, total: float) -> Iterator[Callable[[float], None]]:
 
 def examples(*commands: str) -> str:
     """The end of a command's help."""
-    return "\n\n".join(("[bold]Examples[/bold]", *commands))
+    return "\n\n".join(("**Examples**", *commands))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy
 import typer
 
-from fivefold import diffusion, flow
+from fivefold import diffusion, flow, vae
 from fivefold.cards import ModelCard
 from fivefold.cli.options import DEFAULT_URL, ClassName, Json, ModelName, Output, Seed, Url, connect
 from fivefold.cli.pictures import grid, is_folder
@@ -24,8 +24,8 @@ from fivefold.operation import NPY_TYPE, AnyOperation, SamplingRequest
 from fivefold.parsing import built
 
 BATCH = 16
-OPERATIONS: dict[str, AnyOperation] = {"diffusion": diffusion.SAMPLE, "flow": flow.SAMPLE}
-Family = Literal["diffusion", "flow"]
+OPERATIONS: dict[str, AnyOperation] = {"diffusion": diffusion.SAMPLE, "flow": flow.SAMPLE, "vae": vae.SAMPLE}
+Family = Literal["diffusion", "flow", "vae"]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def sample(
     seed: Seed = None,
     steps: Annotated[int | None, typer.Option(help="diffusion: noise levels; more is better and slower.")] = None,
     guidance: Annotated[float | None, typer.Option(help="diffusion: how hard to pull towards the class.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="flow: below 1 is more typical, 0 to 2.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="flow, vae: below 1 is more typical, 0 to 2.")] = None,
     output: Output = None,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
@@ -59,18 +59,18 @@ def sample(
     with connect(url) as client:
         card = card_of(client, family, model)
         settings = {"steps": steps, "guidance": guidance, "temperature": temperature}
-        fields = _fields(family, {name: value for name, value in settings.items() if value is not None})
-        if class_name is not None:
-            fields["class_name"] = class_of(card, class_name)
+        fields = _fields(card, settings | {"class": class_name})
         draw = _Draw(client, card, OPERATIONS[family], fields, n, secrets.randbelow(2**32) if seed is None else seed)
         _save(draw, output, as_json=as_json)
 
 
-def _fields(family: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options as fields of the family's request. Raises InvalidInput for what the family does not take."""
-    for name in given.keys() - OPERATIONS[family].request.model_fields.keys():
-        raise InvalidInput(f"--{name} {given[name]} given, {family} takes none: leave it out")
-    return given
+def _fields(card: ModelCard, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given as fields of the family's request. Raises InvalidInput for one it does not have."""
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {field.alias or name for name, field in OPERATIONS[card.family].request.model_fields.items()}
+    for name in given.keys() - known:
+        raise InvalidInput(f"--{name} {given[name]} given, {card.family} takes none: leave it out")
+    return given | ({"class": class_of(card, given["class"])} if "class" in given else {})
 
 
 class _Draw:

@@ -49,7 +49,7 @@ def class_of(card: ModelCard, text: str) -> str:
     """The class that `text` means: the whole name, else its only beginning, else its only part. Raises InvalidInput."""
     classes: list[str] = list(card.parameters.get("classes", ()))
     if not classes:
-        raise InvalidInput(f"class {text!r} given, {card.name} has none: leave --class out, or take another --family")
+        raise InvalidInput(f"class {text!r} given, {card.name} has none: leave --class out")
     asked = text.lower()
     tests: tuple[Any, ...] = (asked.__eq__, lambda name: name.startswith(asked), lambda name: asked in name)
     found = next((hits for test in tests if (hits := [name for name in classes if test(name.lower())])), [])

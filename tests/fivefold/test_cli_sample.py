@@ -89,7 +89,7 @@ def test_rows_of_a_table_are_csv_under_its_columns(client: Client, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--family", "flow", "--class", "boot"), "class 'boot' given, flow-fashion has none: leave --class out"),
+        (("--family", "flow", "--class", "boot"), "--class boot given, flow takes none: leave it out"),
         (("--family", "diffusion", "--class", "s"), "class 's' can be sandal or shirt or sneaker"),
         (("--family", "diffusion", "--class", "hat"), "class 'hat' is none of its classes: diffusion-fashion has"),
         (("--family", "flow", "--steps", "3"), "--steps 3 given, flow takes none: leave it out"),
