@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.transformer.attention import KeyValue, Rotation, cached_attention, causal_attention
+from training.transformer.attention import Cache, KeyValue, Rotation, cached_attention, causal_attention
 from training.transformer.model import Shape, Step, Transformer
 from training.transformer.objective import next_token_nats
 
@@ -138,10 +138,10 @@ def test_grouped_attention_is_the_formula_with_each_key_head_repeated() -> None:
     key, value = (side.repeat_interleave(2, dim=1) for side in new)
     scores = (query @ key.mT / math.sqrt(8)).masked_fill(torch.ones(5, 5).triu(1) > 0, -torch.inf)
     wanted = scores.softmax(dim=3) @ value
-    nothing = KeyValue(*(torch.zeros(2, 3, 4, 8, dtype=torch.float64),) * 2)
-    unseen = torch.zeros(2, 4, dtype=torch.bool)
+    nothing = torch.zeros(2, 3, 4, 8, dtype=torch.float64)
+    empty = Cache(nothing, nothing, seen=torch.zeros(2, 4, dtype=torch.bool))
     torch.testing.assert_close(causal_attention(query, new), wanted)
-    torch.testing.assert_close(cached_attention(query, new, nothing, unseen), wanted)
+    torch.testing.assert_close(cached_attention(query, new, empty), wanted)
 
 
 @torch.no_grad()

@@ -39,6 +39,14 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
+class Cache(NamedTuple):
+    """Keys and values of earlier tokens, [B, kv_heads, capacity, D], of which `seen` (bool [B, capacity]) are filled."""
+
+    key: Tensor
+    value: Tensor
+    seen: Tensor
+
+
 def causal_attention(query: Tensor, new: KeyValue) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over a whole text: token t sees tokens 0 .. t.
 
@@ -48,18 +56,18 @@ def causal_attention(query: Tensor, new: KeyValue) -> Tensor:
     return functional.scaled_dot_product_attention(query, new.key, new.value, is_causal=True, enable_gqa=True)
 
 
-def cached_attention(query: Tensor, new: KeyValue, past: KeyValue, seen: Tensor) -> Tensor:
-    """The same for S new tokens after a cache: token t sees what is `seen` of the cache, and the new tokens 0 .. t.
+def cached_attention(query: Tensor, new: KeyValue, cache: Cache) -> Tensor:
+    """The same for S new tokens after a cache: token t sees what is filled of the cache, and the new tokens 0 .. t.
 
-    past [B, kv_heads, capacity, D], seen bool [B, capacity]. The whole capacity is computed and then masked: the
-    shapes, hence the bits of a row, do not depend on how much of the cache is filled.
+    The whole capacity is computed and then masked: the shapes, hence the bits of a row, do not depend on how much of
+    the cache is filled.
     """
     (_, heads, tokens, size), kv_heads = query.shape, new.key.shape[1]
-    group, capacity = heads // kv_heads, past.key.shape[2]
+    group, capacity = heads // kv_heads, cache.key.shape[2]
     folded = query.reshape(-1, kv_heads, group * tokens, size) * size**-0.5
     later = torch.ones(tokens, tokens, dtype=torch.bool).triu(1).repeat(group, 1)  # (group S, S)
-    old_scores = (folded @ past.key.transpose(2, 3)).masked_fill(~seen[:, None, None], -torch.inf)
+    old_scores = (folded @ cache.key.transpose(2, 3)).masked_fill(~cache.seen[:, None, None], -torch.inf)
     new_scores = (folded @ new.key.transpose(2, 3)).masked_fill(later, -torch.inf)
     weights = torch.cat((old_scores, new_scores), dim=3).softmax(dim=3)  # (B, kv_heads, group S, capacity + S)
-    mixed = weights[..., :capacity] @ past.value + weights[..., capacity:] @ new.value
+    mixed = weights[..., :capacity] @ cache.value + weights[..., capacity:] @ new.value
     return mixed.reshape(-1, heads, tokens, size)

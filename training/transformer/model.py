@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.transformer.attention import KeyValue, Rotation, cached_attention, causal_attention
+from training.transformer.attention import Cache, KeyValue, Rotation, cached_attention, causal_attention
 
 EPSILON = 1e-6
 
@@ -64,7 +64,7 @@ class Transformer(nn.Module):
         seen = torch.arange(past_key.shape[3]) < position[:, None]  # (B, capacity)
         x, entries = self.enter(self.embedding(input_ids)), []
         for layer, block in enumerate(self.blocks):
-            x, new = block(x, rotation, KeyValue(past_key[:, layer], past_value[:, layer]), seen)
+            x, new = block(x, rotation, Cache(past_key[:, layer], past_value[:, layer], seen))
             entries.append(new)
         key, value = (torch.stack(side, dim=1) for side in zip(*entries, strict=True))
         return Step(self.logits(x), key, value)
@@ -90,10 +90,8 @@ class Block(nn.Module):
         self.attention_norm, self.mlp_norm = (nn.RMSNorm(shape.width, EPSILON) for _ in range(2))
         self.attention, self.mlp = Attention(shape), Mlp(shape)
 
-    def forward(
-        self, x: Tensor, rotation: Rotation, past: KeyValue | None = None, seen: Tensor | None = None
-    ) -> tuple[Tensor, KeyValue]:
-        mixed, new = self.attention(self.attention_norm(x), rotation, past, seen)
+    def forward(self, x: Tensor, rotation: Rotation, cache: Cache | None = None) -> tuple[Tensor, KeyValue]:
+        mixed, new = self.attention(self.attention_norm(x), rotation, cache)
         x = x + mixed
         return x + self.mlp(self.mlp_norm(x)), new
 
@@ -109,16 +107,11 @@ class Attention(nn.Module):
         self.query_norm, self.key_norm = (nn.RMSNorm(shape.head_size, EPSILON) for _ in range(2))
         self.out = _zero(nn.Linear(shape.heads * shape.head_size, shape.width, bias=False))
 
-    def forward(
-        self, x: Tensor, rotation: Rotation, past: KeyValue | None, seen: Tensor | None
-    ) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, rotation: Rotation, cache: Cache | None) -> tuple[Tensor, KeyValue]:
         heads = self.qkv(x).unflatten(2, (-1, self.head_size)).transpose(1, 2)  # (B, heads + 2 kv_heads, S, D)
         query, key, value = heads.split(self.sizes, dim=1)
         query, new = rotation.turn(self.query_norm(query)), KeyValue(rotation.turn(self.key_norm(key)), value)
-        if past is None or seen is None:
-            mixed = causal_attention(query, new)
-        else:
-            mixed = cached_attention(query, new, past, seen)
+        mixed = causal_attention(query, new) if cache is None else cached_attention(query, new, cache)
         return self.out(mixed.transpose(1, 2).flatten(2)), new
 
 
