@@ -40,7 +40,7 @@ class KeyValue(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Keys and values of earlier tokens, [B, kv_heads, capacity, D], of which `seen` (bool [B, capacity]) are filled."""
+    """Keys and values of earlier tokens, [B, kv_heads, capacity, D]; `seen` (bool [B, capacity]) are filled."""
 
     key: Tensor
     value: Tensor
