@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy
 import typer
 
-from fivefold import diffusion, flow, vae
+from fivefold import diffusion, flow, gan, vae
 from fivefold.cards import ModelCard
 from fivefold.cli.options import DEFAULT_URL, ClassName, Json, ModelName, Output, Seed, Url, connect
 from fivefold.cli.pictures import grid, is_folder
@@ -24,14 +24,16 @@ from fivefold.operation import NPY_TYPE, AnyOperation, SamplingRequest
 from fivefold.parsing import built
 
 BATCH = 16
-OPERATIONS: dict[str, AnyOperation] = {"diffusion": diffusion.SAMPLE, "flow": flow.SAMPLE, "vae": vae.SAMPLE}
-Family = Literal["diffusion", "flow", "vae"]
+OPERATIONS: dict[str, AnyOperation] = {
+    operation.family: operation for operation in (diffusion.SAMPLE, flow.SAMPLE, gan.SAMPLE, vae.SAMPLE)
+}
+Family = Literal["diffusion", "flow", "gan", "vae"]
 
 
 def register(app: typer.Typer) -> None:
     shown = examples(
         "fivefold sample --family diffusion --class boot --n 16 --seed 7 -o boots.png",
-        "fivefold sample --family diffusion --class bag --n 100 -o bags/",
+        "fivefold sample --family gan --class bag --n 100 --truncation 0.7 -o bags/",
         "fivefold sample --family flow --model flow-shuttle --n 1000 -o rows.csv",
         "fivefold sample --family flow --model flow-fashion --n 64 -o pictures.npy",
     )
@@ -46,6 +48,7 @@ def sample(
     seed: Seed = None,
     steps: Annotated[int | None, typer.Option(help="diffusion: noise levels; more is better and slower.")] = None,
     guidance: Annotated[float | None, typer.Option(help="diffusion: how hard to pull towards the class.")] = None,
+    truncation: Annotated[float | None, typer.Option(help="gan: below 1 is more typical, 0 to 1.")] = None,
     temperature: Annotated[float | None, typer.Option(help="flow, vae: below 1 is more typical, 0 to 2.")] = None,
     output: Output = None,
     url: Url = DEFAULT_URL,
@@ -58,7 +61,7 @@ def sample(
     """
     with connect(url) as client:
         card = card_of(client, family, model)
-        settings = {"steps": steps, "guidance": guidance, "temperature": temperature}
+        settings = {"steps": steps, "guidance": guidance, "truncation": truncation, "temperature": temperature}
         fields = _fields(card, settings | {"class": class_name})
         draw = _Draw(client, card, OPERATIONS[family], fields, n, secrets.randbelow(2**32) if seed is None else seed)
         _save(draw, output, as_json=as_json)

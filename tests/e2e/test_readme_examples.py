@@ -1,5 +1,6 @@
 """Every example of the README runs as it stands, in its order, in one folder."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,9 +24,16 @@ def test_every_example_runs(service: Server, tmp_path: Path) -> None:
     assert len(blocks()) >= 9
     for language, text in blocks():
         program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-W", "error", "-c"]
-        example = text.replace("curl -s", "curl --fail-with-body -s").replace(ADDRESS, service.url)
+        shell = f'fivefold() {{ "{sys.executable}" -m fivefold "$@"; }}\n' if language == "bash" else ""
+        example = shell + text.replace("curl -s", "curl --fail-with-body -s").replace(ADDRESS, service.url)
         done = subprocess.run(
-            [*program, example], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [*program, example],
+            cwd=tmp_path,
+            env={**os.environ, "FIVEFOLD_URL": service.url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     for picture in ("boot.png", "clean.png", "drawn.png"):
