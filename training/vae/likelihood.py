@@ -1,17 +1,16 @@
 """The likelihood of a decoder: a mixture of discretised logistics for each entry, over the cells of integer data."""
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.export import row_stable
+from training.stable import log, log_add_exp, log_one_minus_exp, softplus
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -7.0, 7.0  # of a component, in standardised units
 EDGE = 2.0**-24  # float32 knows no number between 1 - EDGE and 1
-NARROW = 0.02
 
 
 class Mixture(NamedTuple):
@@ -31,6 +30,7 @@ class Cells(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    log_width: Tensor  # of a cell, in standardised units
 
     def __init__(self, levels: int | None, shift: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -38,6 +38,7 @@ class Cells(nn.Module):
         self.step = 1.0 if levels is None else 1 / (levels - 1)
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
+        self.register_buffer("log_width", torch.log(self.step / scale), persistent=False)
 
     def standardise(self, x: Tensor) -> Tensor:
         return (x - self.shift) / self.scale
@@ -76,9 +77,10 @@ def log_prob_terms(parts: Mixture, x: Tensor, cells: Cells) -> Tensor:
     lowest, highest = (end[:, None] for end in cells.ends(x))
     centre, half = cells.standardise(x)[:, None], cells.step / (2 * cells.scale)
     inverse = torch.exp(-parts.log_scales)
-    below = torch.where(highest, 0.0, _log_sigmoid((centre + half - parts.means) * inverse))
-    above = torch.where(lowest, 0.0, _log_sigmoid(-(centre - half - parts.means) * inverse))
-    inside = torch.where(lowest | highest, 0.0, _log_one_minus_exp(2 * half * inverse))
+    below = torch.where(highest, 0.0, -softplus((parts.means - centre - half) * inverse))
+    above = torch.where(lowest, 0.0, -softplus((centre - half - parts.means) * inverse))
+    width = log_one_minus_exp(2 * half * inverse, cells.log_width - parts.log_scales)
+    inside = torch.where(lowest | highest, 0.0, width)
     return log_sum_exp(parts.log_weights + below + above + inside)
 
 
@@ -92,8 +94,8 @@ def mean(parts: Mixture, cells: Cells) -> Tensor:
     if cells.levels is None:
         return cells.restore(chain_sum(weights * parts.means))
     zero, one = cells.standardise(torch.zeros_like(cells.shift)), cells.standardise(torch.ones_like(cells.shift))
-    rise = row_stable(functional.softplus, (parts.means - zero) / scales)
-    fall = row_stable(functional.softplus, (parts.means - one) / scales)
+    rise = softplus((parts.means - zero) / scales)
+    fall = softplus((parts.means - one) / scales)
     return (chain_sum(weights * scales * (rise - fall)) * cells.scale).clamp(0, 1)
 
 
@@ -112,13 +114,12 @@ def draw(parts: Mixture, noise: Tensor) -> Tensor:
         log_scale = torch.where(reached, component_log_scale, log_scale)
         start = start + weight
     fraction = fraction.clamp(EDGE, 1 - EDGE)
-    return value + torch.exp(log_scale) * (row_stable(torch.log, fraction) - row_stable(torch.log, 1 - fraction))
+    return value + torch.exp(log_scale) * (log(fraction) - log(1 - fraction))
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log sum exp over the components of [B, K, *event]: [B, *event]."""
-    peak = x.amax(1, keepdim=True).detach()
-    return row_stable(torch.log, chain_sum(torch.exp(x - peak))) + peak[:, 0]
+    return reduce(log_add_exp, x.unbind(1))
 
 
 def chain_sum(x: Tensor) -> Tensor:
@@ -128,16 +129,6 @@ def chain_sum(x: Tensor) -> Tensor:
     """
     first, *others = x.unbind(1)
     return sum(others, start=first)
-
-
-def _log_sigmoid(x: Tensor) -> Tensor:
-    return -row_stable(functional.softplus, -x)
-
-
-def _log_one_minus_exp(width: Tensor) -> Tensor:
-    """log(1 - exp(-width)), width > 0; for small widths by its series, where the difference would cancel."""
-    log = row_stable(torch.log, torch.where(width < NARROW, width, 1 - torch.exp(-width)))
-    return torch.where(width < NARROW, log - width / 2, log)
 
 
 def bits(nats: Tensor, entries: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.export import row_stable
+from training.stable import log
 from training.vae.likelihood import Cells, Mixture, mixture
 
 LOG_STD_MIN, LOG_STD_MAX = -7.0, 3.0
@@ -136,7 +136,7 @@ class SignedLog(nn.Module):
     """sign(x) log(1 + |x|): keeps far entries of a row within the reach of a network."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sign(x) * row_stable(torch.log, 1 + torch.abs(x))
+        return torch.sign(x) * log(1 + torch.abs(x))
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> tuple[nn.Module, ...]:
