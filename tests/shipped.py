@@ -2,19 +2,54 @@
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import tiny
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
 from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
+from fivefold.gan import GanInterpolateRequest, GanSampleRequest, GanScoreRequest
 from fivefold.images import Image
 from fivefold.operation import SeededRequest
+from fivefold.vae import (
+    VaeAnomalyRequest,
+    VaeDecodeRequest,
+    VaeElboRequest,
+    VaeEncodeRequest,
+    VaeReconstructRequest,
+    VaeSampleRequest,
+)
+from model_store.store import Model, Store
+from service.families.pipeline import Fields
+from service.families.registry import FAMILIES
+from service.graph import Graph
+from service.runtime import onnx
+from service.settings import Settings
 
 DATA = Path(__file__).parent / "data"
 Requests = dict[str, list[SeededRequest]]
+
+
+@cache
+def loaded(name: str) -> tuple[Model, dict[str, Graph]]:
+    """A shipped model with its graphs, on one engine thread."""
+    model, settings = Store().resolve(name), Settings(intra_op_threads=1)
+    specs = model.manifest.graphs
+    return model, {graph: onnx.load_graph(model.graph(graph), spec, settings) for graph, spec in specs.items()}
+
+
+def answers(name: str, operation: str, request: SeededRequest) -> list[Fields]:
+    """What a shipped model answers, with all rows in one batch."""
+    model, graphs = loaded(name)
+    family = next(family for family in FAMILIES if family.name == model.manifest.params.family)
+    pipeline = next(pipeline for pipeline in family.pipelines if pipeline.operation.name == operation)
+    session = family.open_sessions(model, graphs)[pipeline.session_kind]
+    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
+    return pipeline.render(request, done, model)
 
 
 def shuttle_rows(count: int) -> list[list[float]]:
@@ -64,6 +99,46 @@ def diffusion_requests() -> Requests:
     }
 
 
+def vae_requests(model: str, inputs: list[dict[str, Any]], latent_size: int) -> Requests:
+    latents = np.random.default_rng(0).normal(size=(2, latent_size)).tolist()
+    return {
+        "anomaly": [
+            VaeAnomalyRequest(**data, model=model, score=score, include_terms=score != "kl")
+            for data, score in zip(inputs, ("elbo", "reconstruction", "kl"), strict=True)
+        ],
+        "elbo": [VaeElboRequest(**inputs[0], model=model, samples=draws, seed=draws) for draws in (1, 3, 8)],
+        "encode": [VaeEncodeRequest(**data, model=model) for data in inputs],
+        "decode": [
+            VaeDecodeRequest(latents=[latent], model=model, output=output)
+            for latent, output in zip(latents, ("mean", "draw"), strict=True)
+        ],
+        "reconstruct": [VaeReconstructRequest(**inputs[1], model=model, output=output) for output in ("mean", "draw")],
+        "sample": [
+            VaeSampleRequest(model=model, seed=1),
+            VaeSampleRequest(model=model, seed=2, output="draw", temperature=0.7),
+        ],
+    }
+
+
+def gan_requests() -> Requests:
+    latents = np.random.default_rng(0).normal(size=(3, 64)).tolist()
+    return {
+        "sample": [
+            GanSampleRequest(seed=1, class_name="bag"),
+            GanSampleRequest(seed=2, truncation=0.5),
+            GanSampleRequest(latents=latents[:1], class_name="coat", seed=3),
+        ],
+        "interpolate": [
+            GanInterpolateRequest(seeds=[3, 8], class_name="dress", frames=3),
+            GanInterpolateRequest(latents=latents[1:], frames=2, space="w", truncation=0.7),
+        ],
+        "score": [
+            GanScoreRequest(images=[png(fashion(0))], class_name="ankle-boot"),
+            GanScoreRequest(images=[png(fashion(1))]),
+        ],
+    }
+
+
 def shuttle_requests() -> Requests:
     return flow_requests("flow-shuttle", [{"rows": [row]} for row in shuttle_rows(4)], 9)
 
@@ -72,9 +147,18 @@ def fashion_requests() -> Requests:
     return flow_requests("flow-fashion", [{"images": [png(fashion(index))]} for index in range(3)], 784)
 
 
+def vae_shuttle_requests() -> Requests:
+    return vae_requests("vae-shuttle", [{"rows": [row]} for row in shuttle_rows(3)], 8)
+
+
+def vae_fashion_requests() -> Requests:
+    return vae_requests("vae-fashion", [{"images": [png(fashion(index))]} for index in range(3)], 64)
+
+
 REQUESTS: dict[str, Callable[[], Requests]] = {
     "flow-shuttle": shuttle_requests,
     "flow-fashion": fashion_requests,
     "diffusion-fashion": diffusion_requests,
+    "vae-shuttle": vae_shuttle_requests,
 }
 """By model; each gives the requests by the operation's name."""

@@ -7,10 +7,13 @@ import pytest
 from shipped import REQUESTS
 
 from benchmarks.server import Server
-from fivefold import AsyncClient, diffusion, errors, flow
+from fivefold import AsyncClient, errors, flow
 from fivefold.operation import AnyOperation, Request
+from service.families.registry import FAMILIES
 
-OPERATIONS = {(operation.family, operation.name): operation for operation in (*flow.OPERATIONS, *diffusion.OPERATIONS)}
+OPERATIONS = {
+    (each.operation.family, each.operation.name): each.operation for one in FAMILIES for each in one.pipelines
+}
 
 
 def load() -> list[tuple[AnyOperation, Request]]:

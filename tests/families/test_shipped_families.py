@@ -1,43 +1,17 @@
 """The shipped models through their sessions: what they are for, on real data."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import shipped
-import tiny
+from shipped import answers, loaded
 from sklearn.metrics import roc_auc_score
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
 from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
-from fivefold.operation import SeededRequest
 from model_store import golden
-from model_store.store import Model, Store
 from service import images
 from service.families.diffusion.session import replay_sample
 from service.families.pipeline import Fields
-from service.families.registry import FAMILIES
-from service.graph import Graph
-from service.runtime import onnx
-from service.settings import Settings
-
-FAMILY_BY_NAME = {family.name: family for family in FAMILIES}
-
-
-@cache
-def loaded(name: str) -> tuple[Model, dict[str, Graph]]:
-    model, settings = Store().resolve(name), Settings(intra_op_threads=1)
-    specs = model.manifest.graphs
-    return model, {graph: onnx.load_graph(model.graph(graph), spec, settings) for graph, spec in specs.items()}
-
-
-def answers(name: str, operation: str, request: SeededRequest) -> list[Fields]:
-    model, graphs = loaded(name)
-    family = FAMILY_BY_NAME[model.manifest.params.family]
-    pipeline = next(pipeline for pipeline in family.pipelines if pipeline.operation.name == operation)
-    session = family.open_sessions(model, graphs)[pipeline.session_kind]
-    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
-    return pipeline.render(request, done, model)
 
 
 def pictures(first: int, count: int) -> np.ndarray:
