@@ -18,7 +18,7 @@ from fivefold.operation import (
     Wire,
 )
 
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 100_000
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 Token = Annotated[int, Field(ge=0)]
 FinishReason = Literal["stop", "length", "end_of_text"]
@@ -130,10 +130,9 @@ class TransformerTokenizeRequest(SeededRequest):
 
 
 class TransformerTokens(Item):
-    """The token ids of one text, and the text of each token: U+FFFD where that is a part of a character."""
+    """The token ids of one text."""
 
     tokens: list[int]
-    pieces: list[str]
 
 
 class TransformerDetokenizeRequest(SeededRequest):

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import tiny_text
 import toy
 
-from model_store.store import Store
+from model_store.store import Model, Store
 
 
 @pytest.fixture
@@ -14,3 +15,9 @@ def toy_store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "models")
     toy.publish_toy(store)
     return store
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A tiny language model in a store of its own."""
+    return tiny_text.publish_text(Store(tmp_path_factory.mktemp("text")))

@@ -19,9 +19,10 @@ class Detokenize(Pipeline[TransformerDetokenizeRequest]):
 
     def prepare(self, request: TransformerDetokenizeRequest, model: Model) -> list[Row | Refusal]:
         def make(index: int, seed: int) -> Row:
-            return Row(index, seed, {"tokens": np.array(checked(request.tokens[index], model), np.int64)})
+            text = model.tokenizer.decode(checked(request.tokens[index], model))
+            return Row(index, seed, {"text": np.frombuffer(text.encode(), np.uint8)})
 
         return prepare_each(request, len(request.tokens), make, "tokens")
 
     def render(self, request: TransformerDetokenizeRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"text": model.tokenizer.decode(item.arrays["tokens"].tolist())} for item in items]
+        return [{"text": item.arrays["text"].tobytes().decode()} for item in items]

@@ -18,19 +18,19 @@ def log_softmax(logits: Array) -> Floats:
     return normalised
 
 
-def candidates(log_probs: Floats, temperature: float, top_k: int | None, top_p: float) -> tuple[Ids, Floats]:
+def candidates(logits: Array, temperature: float, top_k: int | None, top_p: float) -> tuple[Ids, Floats]:
     """The tokens that may be drawn, and the probability of each.
 
-    p(token) ~ exp(log_prob / temperature); then the `top_k` likeliest; then the fewest likeliest of these whose share
-    is at least `top_p` (Holtzman et al. 2020, arXiv:1904.09751). Lower ids go first among equals.
+    p = softmax(logits / temperature) in float64; then the `top_k` likeliest; then the fewest likeliest of these whose
+    share is at least `top_p` (Holtzman et al. 2020, arXiv:1904.09751). Lower ids go first among equals.
     """
     if temperature == 0:
-        return np.array([np.argmax(log_probs)]), np.ones(1)
-    ids = np.arange(len(log_probs))
+        return np.array([np.argmax(logits)]), np.ones(1)
+    ids = np.arange(len(logits))
     if top_k is not None or top_p < 1:
-        ids = likeliest(log_probs, top_k)
+        ids = likeliest(logits, top_k)
     with np.errstate(over="ignore"):  # a temperature near 0: -inf has the weight 0
-        weights = np.exp((log_probs[ids] - log_probs.max()) / temperature)
+        weights = np.exp((logits[ids].astype(np.float64) - float(logits.max())) / temperature)
     shares = weights / weights.sum()
     if top_p < 1:
         kept = int(np.searchsorted(np.cumsum(shares), top_p)) + 1
@@ -44,6 +44,6 @@ def draw(ids: Ids, probabilities: Floats, uniform: float) -> int:
     return int(ids[np.searchsorted(reached, uniform * reached[-1])])
 
 
-def likeliest(log_probs: Floats, count: int | None) -> Ids:
+def likeliest(logits: Array, count: int | None) -> Ids:
     """The `count` likeliest tokens, or all, the likeliest first; lower ids first among equals."""
-    return np.argsort(-log_probs, kind="stable")[:count]
+    return np.argsort(-logits, kind="stable")[:count]

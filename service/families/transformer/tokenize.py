@@ -7,7 +7,6 @@ import numpy as np
 from fivefold.transformer import TOKENIZE, TransformerTokenizeRequest
 from model_store.manifest import TransformerParams
 from model_store.store import Model
-from model_store.tokenizer import Tokenizer
 from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
 from service.jobs import Event, Row
 
@@ -27,8 +26,4 @@ class Tokenize(Pipeline[TransformerTokenizeRequest]):
         return prepare_each(request, len(request.texts), make, "texts")
 
     def render(self, request: TransformerTokenizeRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [_fields(item.arrays["tokens"].tolist(), model.tokenizer) for item in items]
-
-
-def _fields(tokens: list[int], tokenizer: Tokenizer) -> Fields:
-    return {"tokens": tokens, "pieces": [tokenizer.decode([token]) for token in tokens]}
+        return [{"tokens": item.arrays["tokens"]} for item in items]

@@ -47,12 +47,12 @@ class Writer:
     def advance(self, logits: Array) -> list[Event]:
         """Take the logits [S, V] after `next_tokens`: the events of the token they give, once the prompt is read."""
         self.position += len(self.next_tokens)
-        return [] if self.reading else self._write(log_softmax(logits[-1]))
+        return [] if self.reading else self._write(logits[-1])
 
-    def _write(self, log_probs: Floats) -> list[Event]:
-        place, token = self.written, self._choose(log_probs)
+    def _write(self, logits: Array) -> list[Event]:
+        place, token = self.written, self._choose(logits)
         self._tokens.append(token)
-        self._scores.append(self._score(log_probs, token))
+        self._scores.append(self._score(log_softmax(logits), token))
         self._text.feed(token)
         step = {"token": np.array(token), **self._scores[-1]}
         if (reason := self._end(token)) is None:
@@ -60,11 +60,11 @@ class Writer:
         end = {"finish": np.array(FINISH_REASONS.index(reason))}
         return [Event(*self.id, place, "step", step | end), Event(*self.id, place + 1, "done", self._result() | end)]
 
-    def _choose(self, log_probs: Floats) -> int:
+    def _choose(self, logits: Array) -> int:
         if self._forced:
             return self._forced[self.written]
         options = self._row.params
-        ids, shares = candidates(log_probs, options["temperature"], options["top_k"], options["top_p"])
+        ids, shares = candidates(logits, options["temperature"], options["top_k"], options["top_p"])
         return draw(ids, shares, float(rng.uniform(self._row.seed, SAMPLING_STREAM, self.written, (1,))[0]))
 
     def _score(self, log_probs: Floats, token: int) -> dict[str, Array]:
