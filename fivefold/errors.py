@@ -65,6 +65,11 @@ class FivefoldError(Exception):
 class InvalidInput(FivefoldError):
     code, title = "invalid_input", "Invalid input"
 
+    @classmethod
+    def at(cls, place: str, message: str) -> "InvalidInput":
+        """The request cannot be run because of this one place."""
+        return cls(message, invalid=[Invalid(place=place, message=message)])
+
 
 class NotFound(FivefoldError):
     code, title = "not_found", "Not found"

@@ -1,11 +1,12 @@
-"""Normalizing flow: exact log-likelihood, encode, decode, sample."""
+"""Normalizing flow: exact log-likelihood, encode, decode, sample, interpolate."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
 from fivefold.images import Image
 from fivefold.operation import (
+    APNG_TYPE,
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
@@ -17,6 +18,7 @@ from fivefold.operation import (
     Item,
     Operation,
     SamplingRequest,
+    Seed,
     SeededRequest,
 )
 
@@ -62,6 +64,19 @@ class FlowDecodeRequest(SeededRequest):
     latents: list[list[FiniteFloat]] = Field(min_length=1)
 
 
+class FlowInterpolateRequest(InputRequest):
+    """`frames` items from one of 2 images or rows to the other, both included, through z = f(x).
+
+    `path` "slerp" is the great circle between their latents (Shoemake 1985), on which the norm stays typical; "lerp"
+    the straight line. `seed` draws the dequantisation noise of the first end (default 0), `seed` + 1 of the second.
+    Of images, image/png is a strip of all frames, and image/apng plays them.
+    """
+
+    seeds: list[Seed] | None = Field(None, min_length=2, max_length=2, description="the seeds of both ends")
+    frames: Annotated[int, Field(ge=2, le=64)] = 8
+    path: Literal["slerp", "lerp"] = "slerp"
+
+
 class FlowSampleRequest(SamplingRequest):
     """z ~ N(0, temperature^2), x = f^-1(z)."""
 
@@ -73,6 +88,12 @@ class FlowSample(Item):
 
     row: list[float] | None = None
     image: Image | None = None
+
+
+class FlowFrame(FlowSample):
+    """The data at `position`, from 0 at the first end to 1 at the second. `seed` is the first end's."""
+
+    position: float
 
 
 LOG_LIKELIHOOD: Operation[FlowLogLikelihoodRequest, Answer[FlowLogLikelihood], Chunk] = Operation(
@@ -122,4 +143,17 @@ SAMPLE: Operation[FlowSampleRequest, Answer[FlowSample], Chunk] = Operation(
     main=("image", "row"),
     answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE),
 )
-OPERATIONS: tuple[AnyOperation, ...] = (LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE)
+INTERPOLATE: Operation[FlowInterpolateRequest, Answer[FlowFrame], Chunk] = Operation(
+    family="flow",
+    name="interpolate",
+    summary="Walk from one item to another through the latents",
+    request=FlowInterpolateRequest,
+    answer=Answer[FlowFrame],
+    chunk=None,
+    example={"model": "flow-shuttle", "rows": [_SHUTTLE_ROW, [0.0] * 9], "frames": 4},
+    main=("image", "row"),
+    bodies={NPY_TYPE: "rows", CSV_TYPE: "rows"},
+    answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE, APNG_TYPE),
+    sequence=True,
+)
+OPERATIONS: tuple[AnyOperation, ...] = (LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE, INTERPOLATE)

@@ -64,6 +64,7 @@ class Methods:
     flow_encode = Method(flow.ENCODE, flow.FlowEncodeRequest)
     flow_decode = Method(flow.DECODE, flow.FlowDecodeRequest)
     flow_sample = Method(flow.SAMPLE, flow.FlowSampleRequest)
+    flow_interpolate = Method(flow.INTERPOLATE, flow.FlowInterpolateRequest)
     diffusion_sample = Method(diffusion.SAMPLE, diffusion.DiffusionSampleRequest)
     diffusion_enhance = Method(diffusion.ENHANCE, diffusion.DiffusionEnhanceRequest)
     transformer_generate = Method(transformer.GENERATE, transformer.TransformerGenerateRequest)

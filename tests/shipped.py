@@ -11,7 +11,13 @@ import PIL.Image
 import tiny
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
-from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
+from fivefold.flow import (
+    FlowDecodeRequest,
+    FlowEncodeRequest,
+    FlowInterpolateRequest,
+    FlowLogLikelihoodRequest,
+    FlowSampleRequest,
+)
 from fivefold.gan import GanInterpolateRequest, GanSampleRequest, GanScoreRequest
 from fivefold.images import Image
 from fivefold.operation import SeededRequest
@@ -76,7 +82,17 @@ def flow_requests(model: str, inputs: list[dict[str, Any]], latent_size: int) ->
         "encode": [FlowEncodeRequest(**data, model=model, seed=9) for data in inputs],
         "decode": [FlowDecodeRequest(latents=[latent], model=model) for latent in latents],
         "sample": [FlowSampleRequest(model=model, seed=seed, temperature=0.5 + seed / 4) for seed in range(3)],
+        "interpolate": [
+            FlowInterpolateRequest(**_both(inputs), model=model, frames=frames, path=path)
+            for frames, path in ((2, "slerp"), (3, "lerp"))
+        ],
     }
+
+
+def _both(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The data of the first two inputs."""
+    (field,) = inputs[0]
+    return {field: [*inputs[0][field], *inputs[1][field]]}
 
 
 def diffusion_requests() -> Requests:

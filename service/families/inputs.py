@@ -1,14 +1,15 @@
 """Data in: the `images` or `rows` of a request as float32 arrays of the model's shape."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fivefold.errors import Invalid, InvalidInput
+from fivefold.errors import InvalidInput
 from fivefold.operation import InputRequest
 from service import images
 from service.families.pipeline import Refusal, prepare_each
@@ -69,11 +70,20 @@ def array_of(numbers: list[float], shape: tuple[int, ...]) -> NDArray[np.float32
     return values.astype(np.float32).reshape(shape)
 
 
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """What is refused inside is refused with its place."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput.at(place, f"{place}: {error.message}") from error
+
+
 def class_index(class_name: str, classes: Sequence[str]) -> int:
     """The label of a class. Raises InvalidInput naming every class."""
     if class_name not in classes:
-        message = f"{class_name!r} is not one of the model's {len(classes)} classes: {', '.join(classes)}"
-        raise InvalidInput(message, invalid=[Invalid(place="class", message=message)])
+        known = f"{len(classes)} classes: {', '.join(classes)}"
+        raise InvalidInput.at("class", f"{class_name!r} is not one of the model's {known}")
     return classes.index(class_name)
 
 

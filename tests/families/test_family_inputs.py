@@ -10,14 +10,20 @@ import pytest
 import tiny
 
 from fivefold.errors import InvalidInput
-from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
+from fivefold.flow import (
+    FlowDecodeRequest,
+    FlowEncodeRequest,
+    FlowInterpolateRequest,
+    FlowLogLikelihoodRequest,
+    FlowSampleRequest,
+)
 from fivefold.images import Image
 from service import images
 from service.families.flow import FAMILY
 from service.families.pipeline import Refusal
 from service.families.registry import FAMILIES
 
-LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE = FAMILY.pipelines
+LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE, INTERPOLATE = FAMILY.pipelines
 TABLE, PICTURES = tiny.table_model(9), tiny.image_flow_model((1, 4, 4))
 
 
@@ -99,12 +105,27 @@ def test_latents_may_have_any_size_but_one_length() -> None:
         (ENCODE, FlowEncodeRequest(rows=[[0.0] * 9])),
         (DECODE, FlowDecodeRequest(latents=[[0.0] * 9])),
         (SAMPLE, FlowSampleRequest()),
+        (INTERPOLATE, FlowInterpolateRequest(rows=[[0.0] * 9] * 2)),
     ],
 )
 def test_a_model_of_another_family_is_refused(pipeline, request_) -> None:
     message = refusal(request_, tiny.diffusion_model(), pipeline).message
     assert "diffusion" in message
     assert "family flow" in message
+
+
+@pytest.mark.parametrize(
+    ("request_", "model", "words", "place"),
+    [
+        (FlowInterpolateRequest(rows=[[0.0] * 9]), TABLE, "1 rows given, 2 expected: send both ends", "rows"),
+        (FlowInterpolateRequest(images=[grey()] * 3), PICTURES, "3 images given, 2 expected", "images"),
+        (FlowInterpolateRequest(rows=[[0.0] * 9, [0.0]]), TABLE, "rows.1: 1 numbers given, 9 expected", "rows.1"),
+    ],
+)
+def test_a_way_has_two_ends_that_fit(request_, model, words: str, place: str) -> None:
+    error = refusal(request_, model, INTERPOLATE)
+    assert words in error.message
+    assert error.invalid[0].place == place
 
 
 def test_samples_have_the_seeds_and_the_count_of_the_request() -> None:

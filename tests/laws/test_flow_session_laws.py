@@ -9,6 +9,7 @@ import tiny
 from fivefold.flow import (
     FlowDecodeRequest,
     FlowEncodeRequest,
+    FlowInterpolateRequest,
     FlowLogLikelihoodRequest,
     FlowSampleRequest,
 )
@@ -18,9 +19,10 @@ from service import rng
 from service.arrays import fingerprint
 from service.families.flow import FAMILY
 from service.families.flow.session import dequantisation_noise
+from service.families.path import great_circle, straight_line
 from service.families.pipeline import Fields, Pipeline
 
-LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE = FAMILY.pipelines
+LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE, INTERPOLATE = FAMILY.pipelines
 ROWS = [[1.0, 2.0, 3.0], [4.0, 0.0, -6.0]]
 
 
@@ -89,3 +91,29 @@ def test_images_are_answered_as_images() -> None:
 
 def test_terms_are_answered_only_where_they_are_asked_for() -> None:
     assert "terms_nats" not in answers(LOG_LIKELIHOOD, FlowLogLikelihoodRequest(rows=ROWS))[0]
+
+
+@pytest.mark.parametrize("path", ["slerp", "lerp"])
+def test_a_way_begins_and_ends_with_its_ends(path: str) -> None:
+    frames = answers(INTERPOLATE, FlowInterpolateRequest(rows=ROWS, frames=4, path=path, seed=2))
+    assert [frame["row"].tolist() for frame in (frames[0], frames[-1])] == ROWS
+    assert [frame["position"] for frame in frames] == [0, 1 / 3, 2 / 3, 1]
+
+
+def test_the_frames_are_decoded_from_the_way_between_the_encoded_ends() -> None:
+    start, end = (item["latents"] for item in answers(ENCODE, FlowEncodeRequest(rows=ROWS, seed=2)))
+    for path, way in (("slerp", great_circle), ("lerp", straight_line)):
+        frames = answers(INTERPOLATE, FlowInterpolateRequest(rows=ROWS, frames=3, path=path, seed=2))
+        decoded = answers(DECODE, FlowDecodeRequest(latents=[way(start, end, 0.5).tolist()]))
+        assert frames[1]["row"].tolist() == decoded[0]["row"].tolist()
+
+
+def test_ways_of_other_rows_share_the_batch() -> None:
+    graphs = tiny.flow_graphs()
+    requests = [FlowInterpolateRequest(rows=ROWS, frames=3, path=path, seed=2) for path in ("slerp", "lerp")]
+    rows = [row for request in requests for row in INTERPOLATE.prepare(request, tiny.table_model())]
+    together = tiny.run(FAMILY.open_sessions(tiny.table_model(), graphs)["between"], rows)
+    assert (graphs["forward"].batches, graphs["inverse"].batches) == ([12], [6])
+    for row, events in zip(rows, together, strict=True):
+        alone = tiny.run(FAMILY.open_sessions(tiny.table_model(), tiny.flow_graphs())["between"], [row])[0]
+        assert fingerprint([alone[-1].arrays]) == fingerprint([events[-1].arrays])

@@ -15,8 +15,8 @@ from fivefold.operation import SeededRequest
 from model_store.store import Model
 from service.arrays import fingerprint
 from service.families.gan import FAMILY
-from service.families.gan.path import great_circle
 from service.families.gan.score import percentile
+from service.families.path import great_circle
 from service.families.pipeline import Fields, Pipeline
 
 SAMPLE, INTERPOLATE, SCORE = FAMILY.pipelines

@@ -13,7 +13,7 @@ from service.arrays import Array, Arrays
 from service.families.diffusion.noise_level import estimate_sigma
 from service.families.diffusion.operators import Mask
 from service.families.diffusion.steering import preview, steering, work
-from service.families.inputs import inputs_of
+from service.families.inputs import inputs_of, reading
 from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
 from service.jobs import Event, Row
 
@@ -92,8 +92,8 @@ def _inpainting(
     """What is known of each image, and where. Raises InvalidInput for a wrong count of masks, or a bad only one."""
     masks = request.masks or []
     if len(masks) not in {1, count}:
-        message = f"{len(masks)} masks given for {count} images: send 1 mask for all, or {count}, one for each"
-        raise InvalidInput(message, invalid=[Invalid(place="masks", message=message)])
+        given = f"{len(masks)} masks given for {count} images"
+        raise InvalidInput.at("masks", f"{given}: send 1 mask for all, or {count}, one for each")
     only = _known(masks[0], "masks.0", params) if len(masks) == 1 else None
 
     def arrays_of(index: int, image: Array) -> Arrays:
@@ -105,9 +105,6 @@ def _inpainting(
 
 def _known(mask: Image, place: str, params: DiffusionParams) -> Array:
     """bool [H, W], true where the mask is white: 128 and above."""
-    try:
+    with reading(place):
         white: Array = images.decode(mask.data, (1, *params.image_shape[1:]))[0] >= 0.5
-    except InvalidInput as error:
-        message = f"{place}: {error.message}"
-        raise InvalidInput(message, invalid=[Invalid(place=place, message=message)]) from error
     return white

@@ -1,4 +1,4 @@
-"""The flow's three sessions, all of one step: score, encode, inverse."""
+"""The flow's sessions, all of one step: score, encode, inverse, between."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from model_store.manifest import FlowParams
 from model_store.store import Model
 from service import rng
-from service.arrays import Arrays
+from service.arrays import Array, Arrays
+from service.families.path import great_circle, straight_line
 from service.families.pipeline import params_of
 from service.families.session import OneShot, Session, by_row, latents
 from service.graph import DeviceArray, Graph
@@ -16,6 +17,7 @@ from service.jobs import Row
 
 NOISE_STREAM, LATENT_STREAM = 0, 1
 SCORES = ("log_prob", "base_log_prob", "log_dets", "terms")
+WAYS = {"slerp": great_circle, "lerp": straight_line}
 
 
 def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
@@ -31,10 +33,14 @@ def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Ses
     def invert(rows: Sequence[Row]) -> list[Arrays]:
         return by_row({"x": inverse(z=np.stack([latents(row, LATENT_STREAM, shape) for row in rows]))["x"].numpy()})
 
+    def between(rows: Sequence[Row]) -> list[Arrays]:
+        return by_row({"x": inverse(z=_between(forward, rows, shape))["x"].numpy()})
+
     return {
         "score": OneShot(score, ("forward", "inverse")),
         "encode": OneShot(encode, ("forward",)),
         "inverse": OneShot(invert, ("inverse",)),
+        "between": OneShot(between, ("forward", "inverse")),
     }
 
 
@@ -47,6 +53,21 @@ def _forward(forward: Graph, rows: Sequence[Row]) -> Mapping[str, DeviceArray]:
     x = np.stack([row.arrays["x"] for row in rows])
     noise = np.stack([dequantisation_noise(row.seed, row.arrays["x"].shape) for row in rows])
     return forward(x=x, noise=noise)
+
+
+def _between(forward: Graph, rows: Sequence[Row], shape: tuple[int, ...]) -> Array:
+    """z [n, *event] of each row's frame, on the way between the latents of its two ends."""
+    ends = [
+        Row(row.index, seed, {"x": end})
+        for row in rows
+        for seed, end in zip(row.params["seeds"], row.arrays["ends"], strict=True)
+    ]
+    pairs = _forward(forward, ends)["z"].numpy().reshape(len(rows), 2, -1)
+    points = [
+        WAYS[row.params["path"]](pair[0], pair[1], row.params["position"])
+        for row, pair in zip(rows, pairs, strict=True)
+    ]
+    return np.stack(points).reshape(len(rows), *shape)
 
 
 def _score(forward: Graph, inverse: Graph, rows: Sequence[Row]) -> list[Arrays]:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fivefold.errors import Invalid, InvalidInput
+from fivefold.errors import InvalidInput
 from fivefold.gan import INTERPOLATE, GanInterpolateRequest
 from model_store.manifest import GanParams
 from model_store.store import Model
 from service.arrays import Array
 from service.families.gan.conditioning import conditioning
-from service.families.gan.path import great_circle
 from service.families.gan.session import drawn_latents
-from service.families.inputs import array_of
+from service.families.inputs import array_of, reading
+from service.families.path import great_circle, positions
 from service.families.pipeline import Fields, Pipeline, Refusal, params_of, seeds_of
 from service.jobs import Event, Row
 
@@ -33,19 +33,15 @@ class Interpolate(Pipeline[GanInterpolateRequest]):
         ]
 
     def render(self, request: GanInterpolateRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        classes = params_of(model, GanParams).classes
+        classes, at = params_of(model, GanParams).classes, positions(request.frames)
         return [
             {
                 "class": classes[int(item.arrays["label"])],
                 "image": item.arrays["image"],
-                "position": float(_positions(request)[item.row]),
+                "position": at[item.row],
             }
             for item in items
         ]
-
-
-def _positions(request: GanInterpolateRequest) -> Array:
-    return np.linspace(0, 1, request.frames)
 
 
 def _ends(request: GanInterpolateRequest, seeds: Sequence[int], params: GanParams) -> Array:
@@ -53,25 +49,18 @@ def _ends(request: GanInterpolateRequest, seeds: Sequence[int], params: GanParam
     if request.latents is None:
         return np.stack([drawn_latents(seed, params.latent_size) for seed in seeds])
     if request.seeds is not None:
-        raise _refused("2 seeds and 2 latents given, 2 ends are possible: send seeds or latents", "seeds")
-    return np.stack([_end(index, numbers, params) for index, numbers in enumerate(request.latents)])
-
-
-def _end(index: int, numbers: list[float], params: GanParams) -> Array:
-    try:
-        return array_of(numbers, (params.latent_size,))
-    except InvalidInput as error:
-        raise _refused(f"latents.{index}: {error.message}", f"latents.{index}") from error
+        raise InvalidInput.at("seeds", "2 seeds and 2 latents given, 2 ends are possible: send seeds or latents")
+    ends = []
+    for index, numbers in enumerate(request.latents):
+        with reading(f"latents.{index}"):
+            ends.append(array_of(numbers, (params.latent_size,)))
+    return np.stack(ends)
 
 
 def _frames(request: GanInterpolateRequest, ends: Array) -> Iterator[tuple[Array, list[float]]]:
     """The points of each frame and their weights."""
-    for position in _positions(request).tolist():
+    for position in positions(request.frames):
         if request.space == "w":
             yield ends, [1 - position, position]
         else:
             yield great_circle(ends[0], ends[1], position)[None], [1.0]
-
-
-def _refused(message: str, place: str) -> InvalidInput:
-    return InvalidInput(message, invalid=[Invalid(place=place, message=message)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fivefold.errors import Invalid, InvalidInput
+from fivefold.errors import InvalidInput
 from fivefold.gan import SAMPLE, GanSampleRequest
 from model_store.manifest import GanParams
 from model_store.store import Model
@@ -46,6 +46,6 @@ def _count(request: GanSampleRequest) -> int:
     if request.latents is None:
         return count_of(request)
     if "n" in request.model_fields_set and request.n != len(request.latents):
-        message = f"n {request.n} given with {len(request.latents)} latents: leave n out, each latent is one image"
-        raise InvalidInput(message, invalid=[Invalid(place="n", message=message)])
+        given = f"n {request.n} given with {len(request.latents)} latents"
+        raise InvalidInput.at("n", f"{given}: leave n out, each latent is one image")
     return len(request.latents)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.errors import Invalid, InvalidInput
+from fivefold.errors import InvalidInput
 from service.arrays import Array
 
 
@@ -29,6 +29,6 @@ class Conformal:
         ranks = np.arange(1, count + 1) / (count + 1)
         allowed = int(np.searchsorted(ranks, alpha, side="right"))
         if allowed == 0:
-            message = f"alpha {alpha:g} given, {count} held-out scores allow {1 / (count + 1):.2g} to 1: raise alpha"
-            raise InvalidInput(message, invalid=[Invalid(place="alpha", message=message)])
+            possible = f"{count} held-out scores allow {1 / (count + 1):.2g} to 1"
+            raise InvalidInput.at("alpha", f"alpha {alpha:g} given, {possible}: raise alpha")
         return float(self.held_out[count - allowed])
