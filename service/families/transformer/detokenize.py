@@ -19,8 +19,8 @@ class Detokenize(Pipeline[TransformerDetokenizeRequest]):
 
     def prepare(self, request: TransformerDetokenizeRequest, model: Model) -> list[Row | Refusal]:
         def make(index: int, seed: int) -> Row:
-            text = model.tokenizer.decode(checked(request.tokens[index], model))
-            return Row(index, seed, {"text": np.frombuffer(text.encode(), np.uint8)})
+            tokens = checked(request.tokens[index], model)
+            return Row(index, seed, {"text": np.frombuffer(model.tokenizer.decode(tokens).encode(), np.uint8)})
 
         return prepare_each(request, len(request.tokens), make, "tokens")
 
