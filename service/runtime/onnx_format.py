@@ -17,6 +17,8 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "external", 14: "external"},
 }
+# As deep as protobuf's own readers go.
+MAX_DEPTH = 100
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -32,13 +34,15 @@ def references(data: bytes) -> References:
     """What the model in `data` refers to. Raises ValueError where this is no protobuf."""
     found = References()
     try:
-        _walk(memoryview(data), "Model", found)
-    except (IndexError, UnicodeDecodeError, RecursionError) as error:
+        _walk(memoryview(data), "Model", found, MAX_DEPTH)
+    except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"{len(data)} bytes that are not an ONNX model: {error}") from error
     return found
 
 
-def _walk(data: memoryview, message: str, found: References) -> None:
+def _walk(data: memoryview, message: str, found: References, depth: int) -> None:
+    if not depth:
+        raise ValueError(f"messages within messages, more than {MAX_DEPTH} deep: not an ONNX model")
     known = _MESSAGES[message]
     for number, value in _fields(data):
         kind = known.get(number)
@@ -48,7 +52,7 @@ def _walk(data: memoryview, message: str, found: References) -> None:
             # data_location (14) is 1 for EXTERNAL; external_data (13) holds the file's name.
             found.external_data |= value != 0
         elif kind in _MESSAGES and isinstance(value, memoryview):
-            _walk(value, kind, found)
+            _walk(value, kind, found, depth - 1)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
