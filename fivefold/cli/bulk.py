@@ -23,6 +23,11 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
+def reason(item: FailedItem) -> str:
+    """Why an input has no result, in one line."""
+    return f"{item.error.code}: {item.error.message}"
+
+
 def answered(
     client: Client, operation: Operation[RequestT, Answer[ItemT], Any], request: RequestT
 ) -> list[ItemT | FailedItem]:

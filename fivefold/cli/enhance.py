@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fivefold.cli.bulk import pictures_answered
+from fivefold.cli.bulk import pictures_answered, reason
 from fivefold.cli.options import DEFAULT_URL, ClassName, Json, ModelName, Seed, Url, connect
 from fivefold.cli.pictures import grid, is_folder, picture_files
 from fivefold.cli.records import written
@@ -84,7 +84,7 @@ def _save(
 ) -> dict[str, Any]:
     """What became of one picture, as a record."""
     if isinstance(restored, FailedItem):
-        return {"input": str(file), "error": restored.error.model_dump()}
+        return {"input": str(file), "error": reason(restored)}
     if target.suffix.lower() == ".png":
         restored.image.save(target)  # as it came, to the byte
     else:
@@ -97,7 +97,7 @@ def _save(
 
 def _tell(record: dict[str, Any]) -> None:
     if "error" in record:
-        note(f"{record['input']}: {record['error']['code']}: {record['error']['message']}")
+        note(f"{record['input']}: {record['error']}")
     else:
         facts = (f"{name} {record[name]:.3g}" for name in ("sigma", "consistency_error") if name in record)
         note(f"{record['output']}: {', '.join(facts)}")

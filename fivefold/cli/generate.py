@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from fivefold.cards import ModelCard
+from fivefold.cli.bulk import reason
 from fivefold.cli.options import DEFAULT_URL, Json, ModelName, Seed, Url, connect
 from fivefold.cli.reporting import examples, note
 from fivefold.cli.served import card_of, reference
@@ -133,7 +134,7 @@ def _print_texts(client: Client, request: TransformerGenerateRequest, prompt: st
         if as_json:
             typer.echo(item.model_dump_json(exclude_none=True))
         elif isinstance(item, FailedItem):
-            note(f"{item.error.code}: {item.error.message}")
+            note(reason(item))
         else:
             typer.echo(prompt + item.text)
 

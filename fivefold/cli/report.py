@@ -23,10 +23,10 @@ tr.anomalous {{ background: #fde8e4; }}
 </style></head><body>
 <h1>{title}</h1>
 <p><strong>{anomalous} of {total}</strong> are anomalous. {facts}.</p>
-<p>The p-value is the share of held-out normal pictures that are at least as strange; a picture whose p-value is not
+<p>The p-value is the share of held-out normal data that are at least as strange; an input whose p-value is not
 above alpha is called anomalous. The heat map shows each pixel's surprise: black is none, white is that of noise.</p>
 <table>
-<thead><tr><th>picture, heat map</th><th>file</th><th>score (nats)</th><th>p-value</th><th>verdict</th></tr></thead>
+<thead><tr><th>picture, heat map</th><th>input</th><th>score (nats)</th><th>p-value</th><th>verdict</th></tr></thead>
 <tbody>
 """
 END = "</tbody></table></body></html>\n"
@@ -34,9 +34,9 @@ END = "</tbody></table></body></html>\n"
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of the report: what was found, or why nothing was."""
+    """One input of the report: what was found, or why nothing was."""
 
-    file: Path
+    name: str
     pictures: tuple[Image, ...] = ()
     score_nats: float = 0.0
     p_value: float = 2.0  # after every other
@@ -46,7 +46,7 @@ class Entry:
     @property
     def html(self) -> str:
         shown = "".join(f'<img alt="" src="{_inline(picture)}">' for picture in self.pictures)
-        start = f"<tr{' class=anomalous' if self.anomalous else ''}><td>{shown}</td><td>{escape(str(self.file))}</td>"
+        start = f"<tr{' class=anomalous' if self.anomalous else ''}><td>{shown}</td><td>{escape(self.name)}</td>"
         if self.error is not None:
             return f"{start}<td colspan=3>{escape(self.error)}</td></tr>\n"
         numbers = f"<td class=number>{self.score_nats:.2f}</td><td class=number>{self.p_value:.4f}</td>"

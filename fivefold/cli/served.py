@@ -8,19 +8,31 @@ from fivefold.client import Client
 from fivefold.errors import InvalidInput, UnknownModel
 
 
-def card_of(client: Client, family: str, name: str | None) -> ModelCard:
-    """The named model, or the family's default. Raises UnknownModel, InvalidInput for a model of another family."""
-    if name is not None:
-        card = client.model(name)
-        if card.family != family:
-            raise InvalidInput(
-                f"{name} is a {card.family} model, {family} is asked: leave --model out, or name another"
-            )
-        return card
-    cards = client.models()
+def card_of(client: Client, family: str, name: str | None, *, width: int | None = None) -> ModelCard:
+    """The named model, or else the family's default; the first whose rows have `width` numbers, where that is given.
+
+    Raises UnknownModel, and InvalidInput for a model of another family or width.
+    """
+    cards = _named(client, family, name) if name is not None else _all(client, family)
     for card in cards:
-        if card.family == family and card.default:
+        if width in (None, width_of(card)):
             return card
+    known = ", ".join(f"{card.name} has {width_of(card)}" for card in cards)
+    raise InvalidInput(f"{width} columns given, {known}: give rows of a served model's width")
+
+
+def _named(client: Client, family: str, name: str) -> list[ModelCard]:
+    card = client.model(name)
+    if card.family != family:
+        raise InvalidInput(f"{name} is a {card.family} model, {family} is asked: leave --model out, or name another")
+    return [card]
+
+
+def _all(client: Client, family: str) -> list[ModelCard]:
+    """The family's models, the default first."""
+    cards = client.models()
+    if found := [card for card in cards if card.family == family]:
+        return sorted(found, key=lambda card: not card.default)
     names = ", ".join(card.name for card in cards) or "nothing"
     raise UnknownModel(f"no {family} model is served, only {names}: see `fivefold models`")
 

@@ -66,7 +66,8 @@ def test_a_bad_picture_of_a_folder_harms_no_other(photo: Path, tmp_path: Path) -
     bad, fine = map(json.loads, done.stdout.splitlines())
     assert done.exit_code == 1
     assert done.stderr == "1 of 2 pictures have no result: see their errors\n"
-    assert (bad["input"], bad["error"]["code"]) == (str(tmp_path / "bad.png"), "invalid_input")
+    assert bad["input"] == str(tmp_path / "bad.png")
+    assert bad["error"].startswith("invalid_input: not a readable image")
     assert (fine["output"], fine["seed"]) == (str(tmp_path / "clean" / "photo.png"), 1)
     assert [file.name for file in (tmp_path / "clean").iterdir()] == ["photo.png"]
 

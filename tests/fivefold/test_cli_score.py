@@ -10,7 +10,7 @@ import shipped
 from commands import good, process, refused, run
 
 from fivefold import Client
-from fivefold.cli.score import BATCH
+from fivefold.cli.tables import BATCH
 
 ROW = "37,0,92,0,24,3,55,69,14"
 
@@ -73,7 +73,7 @@ def test_json_lines_have_the_same_numbers() -> None:
 
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path) -> None:
     assert refused("score", tmp_path / "nix.csv") == f"file: No such file or directory: {tmp_path / 'nix.csv'}"
-    assert "0 rows in -" in refused("score", "-", given="a,b\n")
+    assert "0 rows in the file" in refused("score", "-", given="a,b\n")
     assert "2 columns given, flow-fashion has 784, flow-shuttle has 9" in refused("score", "-", given="1,2")
     assert "not CSV" in refused("score", "-", given="1" * 200_000)
     assert "is a diffusion model" in refused("score", "-", "--model", "diffusion-fashion", given=ROW)
