@@ -18,6 +18,7 @@ from service.families.transformer import FAMILY
 from service.families.transformer.sampling import candidates, draw, log_softmax
 from service.families.transformer.text_stream import TextStream
 from service.families.transformer.writer import Writer
+from service.jobs import Row
 from training.transformer.tokenizer import train_tokenizer
 
 GENERATE, SCORE, *_ = FAMILY.pipelines
@@ -178,6 +179,14 @@ def test_first_tokens_have_the_frequencies_of_the_model(text_model: Model) -> No
     drawn = [int(Writer(("job", 0), row, text_model).advance(logits)[0].arrays["token"]) for row in rows]
     p, found = shares(logits[-1], 0.7), np.bincount(drawn, minlength=tiny_text.VOCABULARY) / len(rows)
     assert np.abs(found - p).max() < 4 * math.sqrt(p.max() / len(rows))
+
+
+def test_a_long_text_repeats_no_number(text_model: Model) -> None:
+    options = {"temperature": 1.0, "top_k": None, "top_p": 1.0, "stop": [], "stop_tokens": [], "logprobs": 0}
+    writer = Writer(("job", 0), Row(0, 5, {"prompt": np.array([1])}, {**options, "max_tokens": 192}), text_model)
+    flat = np.zeros((1, tiny_text.VOCABULARY), np.float32)
+    tokens = [int(writer.advance(flat)[0].arrays["token"]) for _ in range(192)]
+    assert len({tuple(tokens[start : start + 32]) for start in range(160)}) == 160
 
 
 # The stream

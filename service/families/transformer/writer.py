@@ -11,7 +11,7 @@ from service.families.transformer.sampling import Floats, candidates, draw, like
 from service.families.transformer.text_stream import TextStream
 from service.jobs import Event, Row, RowId
 
-SAMPLING_STREAM = 0
+SAMPLING_STREAM, BLOCK = 0, 64
 FINISH_REASONS = ("stop", "length", "end_of_text")
 
 
@@ -26,6 +26,7 @@ class Writer:
         self._forced: list[int] = row.arrays["forced"].tolist() if "forced" in row.arrays else []
         self._row, self._params = row, params_of(model, TransformerParams)
         self._text = TextStream(model.tokenizer, row.params["stop"], row.params["stop_tokens"])
+        self._uniforms: list[float] = []
         self._tokens: list[int] = []
         self._scores: list[dict[str, Array]] = []
 
@@ -65,7 +66,14 @@ class Writer:
             return self._forced[self.written]
         options = self._row.params
         ids, shares = candidates(logits, options["temperature"], options["top_k"], options["top_p"])
-        return draw(ids, shares, float(rng.uniform(self._row.seed, SAMPLING_STREAM, self.written, (1,))[0]))
+        return draw(ids, shares, self._uniform())
+
+    def _uniform(self) -> float:
+        """The next token's number, of a block: opening the generator costs more than drawing from it."""
+        block, place = divmod(self.written, BLOCK)
+        if place == 0:
+            self._uniforms = rng.uniform(self._row.seed, SAMPLING_STREAM, block, (BLOCK,)).tolist()
+        return self._uniforms[place]
 
     def _score(self, log_probs: Floats, token: int) -> dict[str, Array]:
         """The token's log-probability, and where they are asked for the likeliest tokens with theirs."""
