@@ -57,6 +57,9 @@ class DiffusionEnhanceRequest(InputRequest, Steering):
     mode: Literal["mmse", "sample"] = "mmse"
     factor: Literal[2, 4] = 2
     masks: list[Image] | None = Field(None, min_length=1)
+    num_samples: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="draws per image, for their mean and spread (super_resolve, inpaint)"
+    )
 
 
 class DiffusionSample(Item):
@@ -68,12 +71,16 @@ class DiffusionSample(Item):
 class DiffusionRestoration(Item):
     """`sigma` is the noise level used (denoise), `consistency_error` is max |A x - y| in [0, 1] (the other tasks).
 
-    The error is that of the 8-bit picture where it is the larger: rounding alone can cost half a level.
+    The error is that of the 8-bit picture where it is the larger: rounding alone can cost half a level. Of several
+    draws, `image` is the first, the one that `num_samples` 1 gives; `mean` is their pixels' mean, and `uncertainty`
+    twice their standard deviation: black where all agree, white at the largest possible, 0.5.
     """
 
     image: Image
     sigma: float | None = None
     consistency_error: float | None = None
+    mean: Image | None = None
+    uncertainty: Image | None = None
 
 
 class DiffusionPreview(Chunk):

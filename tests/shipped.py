@@ -111,6 +111,7 @@ def diffusion_requests() -> Requests:
             DiffusionEnhanceRequest(task="denoise", images=[png(fashion(1))], mode="sample", steps=5, solver="heun"),
             DiffusionEnhanceRequest(task="super_resolve", images=[png(small)], factor=2, steps=6, seed=8),
             DiffusionEnhanceRequest(task="inpaint", images=[png(fashion(3))], masks=[png(half)], steps=3, guidance=2),
+            DiffusionEnhanceRequest(task="super_resolve", images=[png(small)], steps=2, seed=8, num_samples=3),
         ],
     }
 
@@ -176,5 +177,6 @@ REQUESTS: dict[str, Callable[[], Requests]] = {
     "flow-fashion": fashion_requests,
     "diffusion-fashion": diffusion_requests,
     "vae-shuttle": vae_shuttle_requests,
+    "vae-fashion": vae_fashion_requests,
 }
 """By model; each gives the requests by the operation's name."""

@@ -36,13 +36,14 @@ class Enhance(Pipeline[DiffusionEnhanceRequest]):
         def make(index: int, seed: int) -> Row:
             arrays = arrays_of(index, inputs.read(index))
             asked = {"task": request.task, **steered, **_options(request, arrays["measurement"])}
-            return Row(index, seed, arrays, asked, work(asked))
+            asked["draws"] = request.num_samples
+            return Row(index, seed, arrays, asked, work(asked) * request.num_samples)
 
         return prepare_each(request, inputs.count, make, inputs.place)
 
     def render(self, request: DiffusionEnhanceRequest, items: Sequence[Event], model: Model) -> list[Fields]:
         return [
-            {name: array if name == "image" else float(array) for name, array in item.arrays.items()} for item in items
+            {name: array if array.ndim == 3 else float(array) for name, array in item.arrays.items()} for item in items
         ]
 
     def chunk(self, request: DiffusionEnhanceRequest, event: Event, state: Fields, model: Model) -> Fields:
@@ -58,6 +59,9 @@ def _check_fields(request: DiffusionEnhanceRequest) -> None:
     ]
     if invalid:
         raise InvalidInput(invalid[0].message, invalid=invalid)
+    if request.task == "denoise" and request.num_samples > 1:
+        asked = f"num_samples {request.num_samples} given, task denoise has 1"
+        raise InvalidInput.at("num_samples", f"{asked}: its way begins at the image, nothing is drawn")
 
 
 def _measured_shape(request: DiffusionEnhanceRequest, params: DiffusionParams) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ class Sample(Pipeline[DiffusionSampleRequest]):
 
     def prepare(self, request: DiffusionSampleRequest, model: Model) -> list[Row | Refusal]:
         steered = steering(request, params_of(model, DiffusionParams))
-        options = {"task": "sample", **steered}
+        options = {"task": "sample", **steered, "draws": 1}
 
         def make(index: int, seed: int) -> Row:
             return Row(index, seed, params=options, work=work(steered))

@@ -11,8 +11,8 @@ from fivefold.errors import FivefoldError, RowFailed
 from model_store.manifest import DiffusionParams
 from model_store.store import Model
 from service.arrays import Array, Arrays
+from service.families.diffusion.draws import Draws
 from service.families.diffusion.solvers import Query, heun, karras_sigmas, solve
-from service.families.diffusion.trajectory import Trajectory
 from service.families.pipeline import params_of
 from service.families.session import Session
 from service.graph import Graph
@@ -32,10 +32,10 @@ class Denoiser:
 
     def __init__(self, denoise: Graph, params: DiffusionParams) -> None:
         self._denoise, self._params = denoise, params
-        self._rows: dict[RowId, Trajectory] = {}
+        self._rows: dict[RowId, Draws] = {}
 
     def admit(self, rows: Sequence[tuple[RowId, Row]]) -> None:
-        self._rows.update({row_id: Trajectory(row, self._params) for row_id, row in rows})
+        self._rows.update({row_id: Draws(row, self._params) for row_id, row in rows})
 
     def ready(self) -> Sequence[RowId]:
         return list(self._rows)
@@ -79,7 +79,7 @@ def replay_sample(denoise: Graph, params: DiffusionParams, inputs: Arrays) -> Ar
     return {"images": images.clip(-1, 1)}
 
 
-def _answers(denoise: Graph, trajectories: Sequence[Trajectory]) -> list[list[Array]]:
+def _answers(denoise: Graph, trajectories: Sequence[Draws]) -> list[list[Array]]:
     """What each trajectory asked for, under each of its labels."""
     asked = [(trajectory.query, label) for trajectory in trajectories for label in trajectory.labels]
     answers = iter(_denoised(denoise, *zip(*asked, strict=True)))
@@ -98,7 +98,7 @@ def _denoised(denoise: Graph, queries: Sequence[Query], labels: Sequence[int]) -
     return outputs["denoised"].numpy()
 
 
-def _failure(error: Exception, trajectory: Trajectory) -> Failure:
+def _failure(error: Exception, trajectory: Draws) -> Failure:
     if isinstance(error, FivefoldError):
         return Failure(error.code, error.message)
     return Failure(RowFailed.code, f"the solver failed in step {trajectory.step} of {trajectory.steps}")

@@ -19,11 +19,11 @@ class Trajectory:
     Pixels are in [0, 1] outside and in [-1, 1], the model's scale, inside; noise levels scale with them.
     """
 
-    def __init__(self, row: Row, params: DiffusionParams) -> None:
+    def __init__(self, row: Row, params: DiffusionParams, draw: int = 0) -> None:
         self.labels: list[int] = row.params["labels"]
         self.step, self.steps = 0, int(row.params["steps"])
         self._row, self._operator = row, _operator_of(row)
-        self._solver = _integration(row, params)
+        self._solver = _integration(row, params, draw)
         self.query = next(self._solver)
 
     def advance(self, conditional: Array, unconditional: Array | None = None) -> tuple[Arrays | None, Arrays | None]:
@@ -64,13 +64,13 @@ class Trajectory:
         return {"image": image}
 
 
-def _integration(row: Row, params: DiffusionParams) -> Integration:
-    """The solver at its start: the noisy image itself, or noise drawn by the row's seed."""
+def _integration(row: Row, params: DiffusionParams, draw: int) -> Integration:
+    """The solver at its start: the noisy image itself, or the row's noise of this draw."""
     asked = row.params
     if asked["task"] == "denoise":
         x, sigma = _scaled(row.arrays["measurement"]), 2 * float(asked["sigma"])
     else:
-        x, sigma = rng.normal(row.seed, NOISE_STREAM, 0, params.image_shape) * params.sigma_max, params.sigma_max
+        x, sigma = rng.normal(row.seed, NOISE_STREAM, draw, params.image_shape) * params.sigma_max, params.sigma_max
     return SOLVERS[asked["solver"]](x, karras_sigmas(asked["steps"], params, sigma))
 
 
