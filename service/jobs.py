@@ -17,7 +17,7 @@ class Row:
     """One item of a job, the unit of scheduling.
 
     `work` is its pure size in evaluations of the session's graphs: 1 for a flow, the number of denoiser calls for
-    diffusion, tokens for text.
+    diffusion, the chunks of a prompt and the tokens after it for text.
     """
 
     index: int
