@@ -110,6 +110,7 @@ def _lines() -> Iterator[str]:
         try:
             line = console.input("> ").strip()
         except EOFError:
+            console.print()
             return
         if not line:
             return
