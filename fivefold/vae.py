@@ -43,12 +43,12 @@ class VaeAnomalyRequest(InputRequest):
 
 
 class VaeAnomaly(Item):
-    """`p_value` is conformal, (1 + held-out scores >= the score) / (held-out scores + 1) (Vovk et al. 2005, eq. 2.20).
+    """`p_value` is conformal: (1 + held-out scores >= the score) / (held-out scores + 1).
 
-    Held-out normal items have p_value <= alpha at most alpha of the time. `anomalous` is p_value <= alpha, which is
-    score_nats > threshold_nats. `heat_map` shows -log p(x_i | z) of an image: black for a pixel that is no surprise,
-    white for one as surprising as noise (log 256 = 5.5 nats) or more. `terms_nats` are the same, in numbers; they
-    sum to the score "reconstruction".
+    Normal items have p_value <= alpha at most alpha of the time (Bates et al. 2021, arXiv:2104.08279). `anomalous` is
+    p_value <= alpha, which is score_nats > threshold_nats. `heat_map` shows -log p(x_i | z) of an image: black for a
+    pixel that is no surprise, white for one as surprising as noise (log 256 = 5.5 nats) or more. `terms_nats` are the
+    same, in numbers; they sum to the score "reconstruction".
     """
 
     score_nats: float

@@ -17,24 +17,19 @@ def positions(frames: int) -> list[float]:
 
 def great_circle(start: Array, end: Array, position: float) -> Array:
     """float32 [D] at `position` in [0, 1]: the direction turns evenly (slerp: Shoemake 1985, "Animating rotation with
-    quaternion curves", section 3.3), the norm goes straight from |start| to |end|.
+    quaternion curves"), the norm goes straight from |start| to |end|.
 
     Raises InvalidInput where an end is zero, or the ends are opposite: then no way is the shortest.
     """
     norms = [_norm(latents.astype(np.float64)) for latents in (start, end)]
     if min(norms) == 0:
-        raise InvalidInput.at(
-            "latents", f"latents of norms {norms[0]:g} and {norms[1]:g} given: 0 has no direction, use space w"
-        )
+        raise _without_way(f"latents of norms {norms[0]:g} and {norms[1]:g} given, more than 0 needed")
     units = [latents.astype(np.float64) / norm for latents, norm in zip((start, end), norms, strict=True)]
     angle = 2 * math.atan2(_norm(units[0] - units[1]), _norm(units[0] + units[1]))
     if math.pi - angle < PARALLEL_RADIANS:
-        raise InvalidInput.at(
-            "latents", f"latents {math.degrees(angle):g} degrees apart given, fewer than 180 needed: use space w"
-        )
-    direction = _turned(units[0], units[1], angle, position)
+        raise _without_way(f"latents {math.degrees(angle):g} degrees apart given, fewer than 180 needed")
     norm = (1 - position) * norms[0] + position * norms[1]
-    point: Array = (norm * direction).astype(np.float32)
+    point: Array = (norm * _turned(units[0], units[1], angle, position)).astype(np.float32)
     return point
 
 
@@ -52,3 +47,7 @@ def _turned(start: Array, end: Array, angle: float, position: float) -> Array:
 
 def _norm(latents: Array) -> float:
     return math.sqrt(float(np.square(latents).sum()))
+
+
+def _without_way(given: str) -> InvalidInput:
+    return InvalidInput.at("latents", f"{given}: choose other ends, or a straight line")

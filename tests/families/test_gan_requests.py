@@ -63,7 +63,7 @@ def test_latents_are_finite(entry: float) -> None:
         ("sample", {"latents": [[1e39] * 4]}, "3.40282e+38", "latents.0"),
         ("interpolate", {"latents": [LATENTS[0], [0.0] * 5]}, "latents.1: 5 numbers given, 4 expected", "latents.1"),
         ("interpolate", {"latents": LATENTS, "seeds": [1, 2]}, "2 seeds and 2 latents given", "seeds"),
-        ("interpolate", {"latents": [LATENTS[0], [0.0] * 4]}, "0 has no direction", "latents"),
+        ("interpolate", {"latents": [LATENTS[0], [0.0] * 4]}, "more than 0 needed", "latents"),
         ("score", {"rows": [[0.5] * 5]}, "5 numbers given, 4 expected", "rows.0"),
         ("score", {"rows": [[2.0] * 4]}, "entry 0 is 2, 0 to 1 is possible", "rows.0"),
     ],

@@ -12,8 +12,8 @@ from service.arrays import Array
 class Conformal:
     """Held-out scores [n], ascending; higher is stranger. p = (1 + #{held out >= score}) / (n + 1).
 
-    Exchangeable data has p <= alpha with probability at most alpha, whatever the score's distribution
-    (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world", proposition 2.4).
+    Exchangeable data has p <= alpha with probability at most alpha, whatever the score's distribution (Shafer and Vovk
+    2008, arXiv:0706.3188; as a test for outliers: Bates et al. 2021, arXiv:2104.08279).
     """
 
     held_out: Array
