@@ -48,7 +48,8 @@ class Discriminate(nn.Module):
         self.origin = origin
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
-        return self.critic(2 * image - 1, label) - self.origin
+        logit: Tensor = self.critic(2 * image - 1, label)
+        return logit - self.origin
 
 
 @torch.no_grad()
