@@ -85,6 +85,13 @@ def test_a_new_prompt_stalls_the_others_for_one_chunk_a_step_at_most(text_model:
     assert [event.row_id for event in events].count(("late", 0)) == 1
 
 
+def test_prompts_are_read_in_the_order_they_came_however_they_are_named(text_model: Model) -> None:
+    session, _ = opened(text_model)
+    session.admit([(("job", index), text(text_model, ids(6), 9)) for index in range(3)])
+    first = [event.row for _ in range(6) for event in session.step(session.ready()[::-1]) if event.index == 0]
+    assert first == [0, 1, 2]
+
+
 def test_chunks_and_tokens_never_share_a_call_and_work_counts_the_calls(text_model: Model) -> None:
     rows = [text(text_model, ids(length), 5) for length in (1, 4, 5, 16, 27)]
     for row in rows:

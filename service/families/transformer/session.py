@@ -25,9 +25,9 @@ def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Ses
 class TextSession:
     """Rows join and leave at every token.
 
-    A step reads at most one chunk, of the first row that is still reading, so that no prompt stalls the others for
-    longer. The shape of the calls that a row takes part in is its own: chunks alone, on the grid from the text's
-    beginning; tokens one by one, at the cache's full capacity. Hence its bits do not depend on its neighbours.
+    A step reads at most one chunk, of the prompt that came first: no prompt stalls the others for longer, and none
+    waits for later ones. The shape of the calls that a row takes part in is its own: chunks alone, on the grid from the
+    text's beginning; tokens one by one, at the cache's full capacity. Hence its bits do not depend on its neighbours.
     """
 
     graphs = ("decode",)
@@ -49,7 +49,8 @@ class TextSession:
         return list(self._rows)
 
     def step(self, rows: Sequence[RowId]) -> list[Event]:
-        writers = [self._rows[row] for row in rows]
+        named = set(rows)
+        writers = [writer for row, writer in self._rows.items() if row in named]  # in the order they came
         reading = [writer for writer in writers if writer.reading][:1]
         writing = [writer for writer in writers if not writer.reading]
         writing.sort(key=lambda writer: self._slots.slot(writer.id))
