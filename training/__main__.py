@@ -1,4 +1,4 @@
-"""`python -m training RECIPE | all | list`: fetch data, train, measure, export, publish."""
+"""`python -m training RECIPE | all | list | evaluate`: fetch data, train, measure, export, publish, compare."""
 
 import argparse
 import sys
@@ -10,10 +10,13 @@ from rich.table import Table
 
 from model_store.store import DEFAULT_ROOT, Model, Store, StoreError
 from training.checks import ExportRefused
+from training.comparison.command import comparison, subjects
+from training.comparison.sets import Sets
 from training.diffusion.recipe import DiffusionRecipe
 from training.evaluate import CLASSIFIER, CLASSIFIER_ROOT
 from training.fetch import DataError
 from training.flow.recipe import FashionRecipe, ShuttleRecipe
+from training.gan.recipe import GanRecipe, MinimaxRecipe
 from training.loop import OtherRun, Recipe, train
 from training.metrics.recipe import ClassifierRecipe
 from training.publish import SAMPLES, Run, publish
@@ -28,7 +31,12 @@ RECIPES: tuple[Recipe, ...] = (
     TransformerRecipe(),
     FashionVaeRecipe(),
     ShuttleVaeRecipe(),
+    GanRecipe(),
+    MinimaxRecipe(),
 )
+
+COMPARISON = Path("docs/comparison.md")
+FEWEST_SAMPLES, MOST_SAMPLES = 20, 10_000
 
 
 def run(recipe: Recipe, arguments: argparse.Namespace) -> Model:
@@ -39,22 +47,36 @@ def run(recipe: Recipe, arguments: argparse.Namespace) -> Model:
     facts = Run(
         name=recipe.name,
         version=arguments.version,
-        command=_command(recipe, quick=arguments.quick),
+        command=f"python -m training {recipe.name} --seed {recipe.config.seed}" + _quick(arguments),
         seed=recipe.config.seed,
         seconds=trained.seconds,
         data=data.provenance,
         licence=data.licence,
     )
-    return publish(facts, recipe.finish(trained.network, data), _store(recipe, arguments))
-
-
-def _command(recipe: Recipe, *, quick: bool) -> str:
-    return f"python -m training {recipe.name} --seed {recipe.config.seed}" + (" --quick" if quick else "")
-
-
-def _store(recipe: Recipe, arguments: argparse.Namespace) -> Store:
-    """Where to publish: toys never go beside the models that ship."""
     shipped = CLASSIFIER_ROOT if recipe.name == CLASSIFIER else DEFAULT_ROOT
+    return publish(facts, recipe.finish(trained.network, data), _store(shipped, arguments))
+
+
+def compare(arguments: argparse.Namespace, console: Console) -> None:
+    """The figures of every model in the store, printed and written."""
+    store, sets = _store(DEFAULT_ROOT, arguments), Sets(arguments.data, arguments.samples, toy=arguments.quick)
+    path, seed = arguments.out or (store.root / COMPARISON.name if arguments.quick else COMPARISON), arguments.seed or 0
+    command = f"python -m training evaluate --samples {arguments.samples} --seed {seed}" + _quick(arguments)
+    models = subjects(store)
+    if not models:
+        raise StoreError(f"no models in {store.root}: train one, or name another --store")
+    text = comparison(models, sets, seed, command, console.log).markdown()
+    path.write_text(text)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written: {path}")
+
+
+def _quick(arguments: argparse.Namespace) -> str:
+    return " --quick" if arguments.quick else ""
+
+
+def _store(shipped: Path, arguments: argparse.Namespace) -> Store:
+    """The store to work in: toys never go beside the models that ship."""
     return Store(arguments.store or (arguments.runs / "toys" if arguments.quick else shipped))
 
 
@@ -72,7 +94,7 @@ def _report(console: Console, model: Model) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("recipe", choices=[*(recipe.name for recipe in RECIPES), "all", "list"])
+    parser.add_argument("recipe", choices=[*(recipe.name for recipe in RECIPES), "all", "list", "evaluate"])
     parser.add_argument("--quick", action="store_true", help="a toy of the recipe, in under a minute")
     parser.add_argument("--seed", type=int, help="instead of the recipe's own")
     parser.add_argument("--version", default="1", help="the version to publish")
@@ -81,7 +103,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, default=Path("data"), help="downloads, or upstream files put there by hand"
     )
+    parser.add_argument("--samples", type=_samples, default=MOST_SAMPLES, help="evaluate: images per figure")
+    parser.add_argument("--out", type=Path, help=f"evaluate: where to write ({COMPARISON}; toys: into their store)")
     return parser
+
+
+def _samples(text: str) -> int:
+    count = int(text)
+    if not FEWEST_SAMPLES <= count <= MOST_SAMPLES:
+        raise argparse.ArgumentTypeError(
+            f"{count} samples asked, the floor needs as many test images: ask for {FEWEST_SAMPLES} to {MOST_SAMPLES}"
+        )
+    return count
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,6 +124,8 @@ def main(argv: list[str] | None = None) -> int:
             console.print(f"{recipe.name}: {recipe.config.steps} steps of {recipe.config.batch_size} rows")
         return 0
     try:
+        if arguments.recipe == "evaluate":
+            compare(arguments, console)
         for recipe in RECIPES:
             if arguments.recipe in (recipe.name, "all"):
                 _report(console, run(_adapted(recipe, arguments), arguments))

@@ -79,28 +79,43 @@ class Scorer:
         self.provenance = {f"{CLASSIFIER}/{spec.file}": spec.sha256}
         self.floor = model.manifest.metrics["fd_fmnist_floor"]
 
-    def fd_fmnist(self, images: Floats) -> float:
-        """The distance of images [N, 1, 28, 28] in [0, 1]; thousands are needed for a stable figure."""
-        features, _ = classify(self._run, images)
+    def classify(self, images: Floats) -> tuple[Floats, Floats]:
+        """Features [N, F] and logits [N, classes] of images [N, 1, 28, 28] in [0, 1]."""
+        return classify(self._run, images)
+
+    def distance(self, features: Floats) -> float:
+        """The distance of images by their features; thousands are needed for a stable figure."""
         return frechet_distance(Statistics.of(features), self._reference)
+
+    def fd_fmnist(self, images: Floats) -> float:
+        """The distance of images [N, 1, 28, 28] in [0, 1]."""
+        return self.distance(self.classify(images)[0])
 
     def accuracy(self, images: Floats, labels: NDArray[np.int64]) -> float:
         """The fraction of images that the classifier puts into the class they were made for."""
-        return accuracy(classify(self._run, images)[1], labels)
+        return accuracy(self.classify(images)[1], labels)
+
+
+def psnr_by_image_db(clean: Floats, restored: Floats) -> Floats:
+    """The peak signal-to-noise ratio of each of the images [N, 1, H, W] in [0, 1], in dB: [N]."""
+    pairs = zip(clean, restored, strict=True)
+    return np.array([peak_signal_noise_ratio(*pair, data_range=1.0) for pair in pairs])  # type: ignore[no-untyped-call]
+
+
+def ssim_by_image(clean: Floats, restored: Floats) -> Floats:
+    """The structural similarity of each of the images [N, 1, H, W] in [0, 1]: [N]; 1 is identity."""
+    pairs = zip(clean[:, 0], restored[:, 0], strict=True)
+    return np.array([structural_similarity(*pair, data_range=1.0) for pair in pairs])  # type: ignore[no-untyped-call]
 
 
 def psnr_db(clean: Floats, restored: Floats) -> float:
-    """The mean peak signal-to-noise ratio over images [N, 1, H, W] in [0, 1], in dB."""
-    pairs = zip(clean, restored, strict=True)
-    figures = [peak_signal_noise_ratio(*pair, data_range=1.0) for pair in pairs]  # type: ignore[no-untyped-call]
-    return float(np.mean(figures))
+    """The mean of psnr_by_image_db."""
+    return float(psnr_by_image_db(clean, restored).mean())
 
 
 def ssim(clean: Floats, restored: Floats) -> float:
-    """The mean structural similarity over images [N, 1, H, W] in [0, 1]; 1 is identity."""
-    pairs = zip(clean[:, 0], restored[:, 0], strict=True)
-    figures = [structural_similarity(*pair, data_range=1.0) for pair in pairs]  # type: ignore[no-untyped-call]
-    return float(np.mean(figures))
+    """The mean of ssim_by_image."""
+    return float(ssim_by_image(clean, restored).mean())
 
 
 def _reference(model: Model) -> Statistics:

@@ -105,9 +105,14 @@ def _provenance(run: Run, artefacts: Artefacts) -> Provenance:
         data={**run.data, **artefacts.scored_by},
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_seconds=round(run.seconds, 1),
-        machine=f"{os.cpu_count()}-core {os.uname().machine} CPU, one thread, no GPU",
+        machine=machine(),
         licence=run.licence,
     )
+
+
+def machine() -> str:
+    """What trainings and measurements run on."""
+    return f"{os.cpu_count()}-core {os.uname().machine} CPU, one thread, no GPU"
 
 
 def _commit() -> str:

@@ -1,42 +1,17 @@
 """The command line: every recipe's toy runs from data to a published, verified model, twice with the same bits."""
 
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recipes import Trained, published, train
 
 from model_store.golden import GOLDEN, replay, unpack
 from model_store.manifest import DiffusionParams
-from model_store.store import Model, Store
 from training.__main__ import RECIPES, main
 from training.checks import runner
 from training.diffusion.sampler import denoiser_of, heun, karras_sigmas
 from training.publish import CALIBRATION, CARD, SAMPLES
-
-Trained = Callable[[str], Path]
-
-
-def train(name: str, folder: Path) -> int:
-    return main([name, "--quick", "--runs", str(folder / "runs"), "--data", str(folder / "data")])
-
-
-def published(name: str, folder: Path) -> Model:
-    return Store(folder / "runs" / "toys").resolve(name)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A function that trains the toy of a recipe, once, and returns its folder."""
-
-    @cache
-    def once(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        assert train(name, folder) == 0
-        return folder
-
-    return once
 
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES])

@@ -10,7 +10,7 @@ from skimage.restoration import denoise_nl_means
 
 from model_store.manifest import DiffusionParams
 from training.diffusion.bound import bound_nats
-from training.diffusion.sampler import Denoise, Floats, heun, karras_sigmas
+from training.diffusion.sampler import Denoise, Floats, Solver, heun, karras_sigmas
 from training.evaluate import Scorer, psnr_db, ssim
 
 CHUNK = 100
@@ -31,12 +31,14 @@ class Effort:
     bound_draws: int
 
 
-def sample(denoise: Denoise, params: DiffusionParams, count: int, steps: int, seed: int = 0) -> Floats:
+def sample(
+    denoise: Denoise, params: DiffusionParams, count: int, steps: int, seed: int = 0, solver: Solver = heun
+) -> Floats:
     """Images [count, 1, 28, 28] in [-1, 1]; image i is of class i modulo the number of classes."""
     noise = np.random.default_rng(seed).standard_normal((count, *params.image_shape), dtype=np.float32)
     label = np.arange(count) % len(params.classes)
     sigmas = karras_sigmas(steps, params.sigma_min, params.sigma_max, params.rho)
-    return np.concatenate([heun(denoise, noise[part], label[part], sigmas) for part in _parts(count)])
+    return np.concatenate([solver(denoise, noise[part], label[part], sigmas) for part in _parts(count)])
 
 
 def sample_metrics(samples: Floats, test: Floats, scorer: Scorer, classes: int, steps: int) -> dict[str, float]:

@@ -129,7 +129,7 @@ def _texts(data_set: DataSet, folder: Path) -> list[str]:
     return member.decode().split(SEPARATOR.decode())
 
 
-def toy_prose(documents: int = 30, sentences: int = 30, seed: int = 0) -> Documents:
+def toy_prose(documents: int = 30, sentences: int = 60, seed: int = 0) -> Documents:
     """A stand-in that needs no download: sentences of a small grammar."""
     random = np.random.default_rng(seed)
     words = (

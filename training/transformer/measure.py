@@ -45,13 +45,13 @@ def likelihood_metrics(nats: Tensor, data: bytes) -> dict[str, float]:
 
 def compressor_metrics(data: bytes, known: bytes) -> dict[str, float]:
     """Bits per byte of `data` by general compressors; the last has read `known` before."""
-    sizes = {
-        "gzip": len(gzip.compress(data, 9)),
-        "bz2": len(bz2.compress(data, 9)),
-        "lzma": _lzma_size(data),
-        "lzma_after_training_text": _lzma_size(known + data) - _lzma_size(known),
-    }
+    sizes = {**packed_sizes(data), "lzma_after_training_text": _lzma_size(known + data) - _lzma_size(known)}
     return {f"bits_per_byte_test_{name}": 8 * size / len(data) for name, size in sizes.items()}
+
+
+def packed_sizes(data: bytes) -> dict[str, int]:
+    """The bytes that general compressors make of `data`, each at its best."""
+    return {"gzip": len(gzip.compress(data, 9)), "bz2": len(bz2.compress(data, 9)), "lzma": _lzma_size(data)}
 
 
 def _lzma_size(data: bytes) -> int:
