@@ -19,6 +19,7 @@ from training.comparison.estimate import Estimate, auroc, jackknife, mean, ratio
 from training.comparison.report import Comparison, table
 from training.comparison.samples import judge
 from training.comparison.sets import Sets
+from training.comparison.speed import measure
 from training.comparison.subject import Samples
 from training.diffusion.sampler import dpmpp_2m, heun, karras_sigmas
 from training.evaluate import Scorer
@@ -132,6 +133,16 @@ def test_perplexity_is_that_of_training_too(trained: Trained, sets: Sets) -> Non
     model = published("transformer-english", trained("transformer-english"))
     found = subject_of(model).likelihood(sets, seed=0)[1]
     assert found.estimate.value == pytest.approx(model.manifest.metrics["perplexity_test"], rel=1e-4)
+
+
+def test_a_gan_makes_images_of_every_class_and_has_no_likelihood(trained: Trained, sets: Sets) -> None:
+    subject = subject_of(published("gan-fashion", trained("gan-fashion")))
+    (samples,) = subject.samples(20, seed=0)
+    assert samples.images.shape == (20, 1, 28, 28)
+    assert samples.labels is not None
+    assert set(samples.labels) == set(range(10))
+    assert subject.likelihood(sets, seed=0) == ()
+    assert all(measure(subject, timed, batch=2).best_ms > 0 for timed in subject.timed)
 
 
 def test_the_bound_of_many_draws_is_tighter(sets: Sets) -> None:

@@ -10,6 +10,7 @@ from training.comparison.estimate import Floats, mean
 from training.comparison.sets import Sets
 from training.comparison.subject import Family, Likelihood, Samples, Subject, Timed
 from training.export import answer
+from training.flow.measure import ExportedFlow
 
 
 class FlowSubject(Subject):
@@ -32,8 +33,8 @@ class FlowSubject(Subject):
     def samples(self, count: int, seed: int) -> tuple[Samples, ...]:
         if self.domain == "table":
             return ()
-        z = np.random.default_rng(seed).standard_normal((count, *self.params.event_shape), dtype=np.float32)
-        return (Samples("draws", answer(self.exported("inverse"), {"z": z})["x"]),)
+        exported = ExportedFlow(self.params.layers, self.exported("forward"), self.exported("inverse"))
+        return (Samples("draws", exported.sample(count, seed)),)
 
     def likelihood(self, sets: Sets, seed: int) -> tuple[Likelihood, ...]:
         test = sets.rows(self.domain).test

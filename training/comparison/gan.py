@@ -1,13 +1,11 @@
 """A generative adversarial network, compared: it makes images, and knows no density."""
 
-from functools import cached_property
-
 import numpy as np
 
 from model_store.manifest import GanParams
 from model_store.store import Model
 from training.comparison.subject import Family, Samples, Subject, Timed
-from training.export import Exported, answer
+from training.gan.measure import ExportedGan
 
 
 class GanSubject(Subject):
@@ -28,13 +26,6 @@ class GanSubject(Subject):
         return Timed("sample", self.item, ("map", "synthesise")), Timed("score", self.item, ("discriminate",))
 
     def samples(self, count: int, seed: int) -> tuple[Samples, ...]:
-        z = np.random.default_rng(seed).standard_normal((count, self.params.latent_size), dtype=np.float32)
         label = np.arange(count) % len(self.params.classes)
-        mapped, synthesised = self._graphs
-        w = answer(mapped, {"z": z, "label": label, "truncation": np.ones(count, np.float32)})["w"]
-        images = answer(synthesised, {"w": w, "label": label})["image"]
-        return (Samples("one pass, no truncation", images, label),)
-
-    @cached_property
-    def _graphs(self) -> tuple[Exported, Exported]:
-        return self.exported("map"), self.exported("synthesise")
+        exported = ExportedGan(*map(self.exported, ("map", "synthesise", "discriminate")))
+        return (Samples("one pass, no truncation", exported.sample(label, seed), label),)
