@@ -1,7 +1,6 @@
-"""`python -m docs.readme`: writes the README's tree from the captions, and its model table from the manifests."""
+"""`python -m docs.readme`: writes the README's tree, its model table, and the comparison of the families."""
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,18 @@ from pathlib import Path
 from model_store.store import DEFAULT_ROOT, Model, Store
 
 ROOT = Path(__file__).parent.parent
+COMPARISON = ROOT / "docs" / "comparison.md"
+# What the table quotes of a model's metrics: those that begin so. Its card has all.
+HEADLINES = (
+    "auroc_outliers",
+    "bits_per_",
+    "denoised_sigma50_psnr",
+    "elbo_test_bits",
+    "fd_fmnist_",
+    "perplexity",
+    "sample_class_accuracy",
+    "vlb_test_bits",
+)
 ROOMS = ("fivefold", "service", "model_store", "training", "benchmarks", "docs")
 
 
@@ -37,7 +48,7 @@ def _line(name: str, text: str, depth: int) -> str:
 
 
 def model_table() -> str:
-    """The shipped models: size, exactness and all that was measured of them."""
+    """The shipped models: size, exactness and what was measured of them, in short."""
     rows = ["| model | family | size | exactness | measured |", "|---|---|---|---|---|"]
     return "\n".join([*rows, *(_row(model) for model in Store(DEFAULT_ROOT).models())])
 
@@ -45,17 +56,24 @@ def model_table() -> str:
 def _row(model: Model) -> str:
     manifest = model.manifest
     size = sum(spec.size_bytes for spec in (*manifest.graphs.values(), *manifest.files.values()))
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(manifest.metrics.items()))
+    headlines = {name: value for name, value in sorted(manifest.metrics.items()) if name.startswith(HEADLINES)}
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in headlines.items())
     card = f"[{model.ref}](model_store/models/{manifest.name}/{manifest.version}/card.md)"
     return f"| {card} | {manifest.params.family} | {size / 1e6:.1f} MB | {manifest.exactness} | {figures} |"
 
 
+def comparison(path: Path = COMPARISON) -> str:
+    """What `python -m training evaluate` wrote before its first topic: the table of the five families."""
+    return path.read_text().split("\n## ")[0].split("\n", maxsplit=1)[1].strip()
+
+
 def render(readme: str) -> str:
-    """The README with its generated parts up to date."""
-    for name, text in (("tree", f"```\n{tree()}\n```"), ("models", model_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        escaped = text.replace("\\", r"\\")
-        readme = re.sub(pattern, rf"\g<1>{escaped}\g<2>", readme, flags=re.DOTALL)
+    """The README with its generated parts up to date. Raises ValueError where a part has no place."""
+    parts = {"tree": f"```\n{tree()}\n```", "models": model_table(), "comparison": comparison()}
+    for name, text in parts.items():
+        opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, rest = readme.split(opening)
+        readme = f"{before}{opening}\n{text}\n{closing}{rest.split(closing)[1]}"
     return readme
 
 
