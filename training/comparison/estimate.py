@@ -40,7 +40,7 @@ def mean(values: Floats) -> Estimate:
 
 
 def ratio(numerators: Floats, denominators: Floats) -> Estimate:
-    """The ratio of two sums over rows [N], N > 1; the error by linearisation (Cochran 1977, eq. 2.39)."""
+    """The ratio of two sums over rows [N], N > 1; the error by linearisation (Cochran 1977, chapter 6)."""
     value = float(numerators.sum(dtype=np.float64) / denominators.sum(dtype=np.float64))
     residue = (numerators - value * denominators) / denominators.mean(dtype=np.float64)
     return Estimate(value, mean(residue).standard_error)
@@ -59,7 +59,7 @@ def auroc(normal: Floats, strange: Floats) -> Estimate:
 
 
 def jackknife(figure: Callable[[Floats], float], rows: Floats) -> Estimate:
-    """A figure of rows [N, ...] as a whole; the error from leaving out a tenth at a time (Shao and Wu 1989)."""
+    """A figure of rows [N, ...] as a whole; the error from leaving out a tenth at a time (Quenouille 1956)."""
     group = np.arange(len(rows)) * GROUPS // len(rows)  # neighbours: every tenth row would be a class of its own
     without = np.array([figure(rows[group != left_out]) for left_out in range(GROUPS)])
     return Estimate(figure(rows), float(without.std() * math.sqrt(GROUPS - 1)))

@@ -44,9 +44,10 @@ class Comparison:
         return "\n\n".join(("# The five families compared", self._families(), introduction, *sections)) + "\n"
 
     def _families(self) -> str:
+        floor = "".join(f" ({quality.how}: {quality.fd_fmnist})" for quality in self.floor)
         head = (
             "family",
-            "FD-fmnist of samples",
+            f"FD-fmnist of samples{floor}",
             "likelihood",
             "latents of given data",
             f"ms per item, batch {BATCHES[-1]}",
