@@ -21,17 +21,18 @@ from training.loop import LoopConfig
 from training.publish import Artefacts, Description, image_grid
 
 CONFIG = LoopConfig(
-    steps=6000,
-    batch_size=48,
-    learning_rate=8e-4,
+    steps=7000,
+    batch_size=32,
+    learning_rate=1.2e-3,
+    warmup_steps=300,
     ema_decay=0.998,
     gradient_clip=100.0,
     optimizer="adam_game",
     checkpoint_every=400,
     log_every=100,
 )
-MINIMAX_CONFIG = replace(CONFIG, steps=8500, learning_rate=2e-4)
-RULES, MINIMAX_RULES = Rules("relativistic", gamma=0.5), Rules("minimax", gamma=0.0)
+MINIMAX_CONFIG = replace(CONFIG, steps=9500, learning_rate=2e-4)
+RULES, MINIMAX_RULES = Rules("relativistic", gamma=0.2), Rules("minimax", gamma=0.0)
 EXAMPLES = 64  # rows that the exported graphs are checked with
 SAMPLES = 10_000
 
