@@ -21,6 +21,12 @@ from fivefold.flow import (
 from fivefold.gan import GanInterpolateRequest, GanSampleRequest, GanScoreRequest
 from fivefold.images import Image
 from fivefold.operation import SeededRequest
+from fivefold.transformer import (
+    TransformerDetokenizeRequest,
+    TransformerGenerateRequest,
+    TransformerScoreRequest,
+    TransformerTokenizeRequest,
+)
 from fivefold.vae import (
     VaeAnomalyRequest,
     VaeDecodeRequest,
@@ -116,6 +122,24 @@ def diffusion_requests() -> Requests:
     }
 
 
+def transformer_requests() -> Requests:
+    prose = "It is a truth universally acknowledged, that a single man must be in want of a wife."
+    return {
+        "generate": [
+            TransformerGenerateRequest(prompt="The people", seed=1, max_tokens=8),
+            TransformerGenerateRequest(prompt=prose, temperature=0, max_tokens=5, logprobs=2),
+            TransformerGenerateRequest(prompt="My dear", seed=2, temperature=1.5, top_k=50, top_p=0.9, max_tokens=3),
+            TransformerGenerateRequest(prompt="Naïve", seed=3, max_tokens=10, stop=["e ", "the"], stop_tokens=[0, 9]),
+        ],
+        "score": [
+            TransformerScoreRequest(prompt="It is", texts=[" a truth universally"]),
+            TransformerScoreRequest(tokens=[[52, 72, 69]]),
+        ],
+        "tokenize": [TransformerTokenizeRequest(texts=[prose])],
+        "detokenize": [TransformerDetokenizeRequest(tokens=[[52, 72, 69]])],
+    }
+
+
 def vae_requests(model: str, inputs: list[dict[str, Any]], latent_size: int) -> Requests:
     latents = np.random.default_rng(0).normal(size=(2, latent_size)).tolist()
     return {
@@ -176,6 +200,7 @@ REQUESTS: dict[str, Callable[[], Requests]] = {
     "flow-shuttle": shuttle_requests,
     "flow-fashion": fashion_requests,
     "diffusion-fashion": diffusion_requests,
+    "transformer-english": transformer_requests,
     "vae-shuttle": vae_shuttle_requests,
     "vae-fashion": vae_fashion_requests,
 }
