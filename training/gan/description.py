@@ -18,7 +18,8 @@ RELATIVISTIC = Description(
     summary="A class-conditional GAN of 28x28 clothing images: the relativistic game with gradient penalties on data "
     "and on generated images (R3GAN: Huang et al. 2024, arXiv:2501.05441), Adam without momentum, averaged weights, "
     "no normalisation and no batch statistics. Logits are centred between the means of held-out and generated images, "
-    "for the game itself knows differences only. The picture shows 100 samples, one class per column.",
+    "for the game itself knows differences only. The picture shows 100 samples, one class per column. Its baseline is "
+    "gan-fashion-minimax: the same networks and minutes, the same figures in its card.",
     data=DATA,
     intended_use="Sampling by class, interpolating between samples, and asking the critic for its opinion.",
     limits=LIMITS,
