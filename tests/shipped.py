@@ -203,5 +203,6 @@ REQUESTS: dict[str, Callable[[], Requests]] = {
     "transformer-english": transformer_requests,
     "vae-shuttle": vae_shuttle_requests,
     "vae-fashion": vae_fashion_requests,
+    "gan-fashion": gan_requests,
 }
 """By model; each gives the requests by the operation's name."""

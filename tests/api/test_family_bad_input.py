@@ -14,7 +14,7 @@ ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with serving(Store(), FAMILIES, models=["vae-shuttle"]) as running:
+    with serving(Store(), FAMILIES, models=["vae-shuttle", "gan-fashion"]) as running:
         yield running
 
 
@@ -30,6 +30,12 @@ def service() -> Iterator[Service]:
         ("vae/encode", {"rows": [[*ROW, 1.0]]}, "10 numbers given, 9 expected: send 9 numbers", "rows.0"),
         ("vae/decode", {"latents": [[0.0] * 7]}, "7 numbers given, 8 expected: send 8 numbers", "latents.0"),
         ("vae/decode", {"latents": [[1e39] * 8]}, "entry 0 is 1e+39", "latents.0"),
+        ("gan/sample", {"class": "boot"}, "'boot' is not one of the model's 10 classes: tshirt-top, ", "class"),
+        ("gan/sample", {"truncation": 1.5}, "1.5 given: input should be less than or equal to 1", "truncation"),
+        ("gan/sample", {"latents": [[0.0] * 63]}, "63 numbers given, 64 expected: send 64 numbers", "latents.0"),
+        ("gan/interpolate", {"frames": 65}, "65 given: input should be less than or equal to 64", "frames"),
+        ("gan/interpolate", {"latents": [[1.0] * 64, [-1.0] * 64]}, "180 degrees apart given", "latents"),
+        ("gan/score", {"rows": [[0.5] * 783]}, "783 numbers given, 784 expected", "rows.0"),
         ("vae/sample", {"temperature": 2.5}, "2.5 given: input should be less than or equal to 2", "temperature"),
     ],
 )

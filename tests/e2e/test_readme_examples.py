@@ -42,11 +42,17 @@ def test_every_example_runs(service: Server, tmp_path: Path) -> None:
 
 
 def test_every_operation_has_a_curl_and_an_sdk_example(service: Server) -> None:
-    from fivefold import diffusion, flow, transformer, vae
+    from fivefold import diffusion, flow, gan, transformer, vae
 
     shell = "".join(text for language, text in blocks() if language == "bash")
     python = "".join(text for language, text in blocks() if language == "python")
-    for operation in (*flow.OPERATIONS, *diffusion.OPERATIONS, *transformer.OPERATIONS, *vae.OPERATIONS):
+    for operation in (
+        *flow.OPERATIONS,
+        *diffusion.OPERATIONS,
+        *transformer.OPERATIONS,
+        *vae.OPERATIONS,
+        *gan.OPERATIONS,
+    ):
         assert operation.path in shell
         assert f"client.{operation.family}_{operation.name.replace('-', '_')}(" in python
 
