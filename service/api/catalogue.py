@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fivefold.errors import NotReady, UnknownModel
@@ -90,8 +91,9 @@ class Catalogue:
         workers = await self.admin.workers()
         fresh = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
         known = {ref: served.model for ref, served in self._served.items()}
-        self._served = {
-            served.ref: Served(known.get(served.ref) or self._resolve(str(served.ref)), worker, served)
-            for worker in fresh
-            for served in worker.models
-        }
+        self._served = {}
+        for worker in fresh:
+            for served in worker.models:
+                with suppress(UnknownModel):  # a worker with a store of its own
+                    model = known.get(served.ref) or self._resolve(str(served.ref))
+                    self._served[served.ref] = Served(model, worker, served)
