@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -161,21 +161,21 @@ def vae_requests(model: str, inputs: list[dict[str, Any]], latent_size: int) -> 
     }
 
 
-def gan_requests() -> Requests:
+def gan_requests(model: str) -> Requests:
     latents = np.random.default_rng(0).normal(size=(3, 64)).tolist()
     return {
         "sample": [
-            GanSampleRequest(seed=1, class_name="bag"),
-            GanSampleRequest(seed=2, truncation=0.5),
-            GanSampleRequest(latents=latents[:1], class_name="coat", seed=3),
+            GanSampleRequest(model=model, seed=1, class_name="bag"),
+            GanSampleRequest(model=model, seed=2, truncation=0.5),
+            GanSampleRequest(model=model, latents=latents[:1], class_name="coat", seed=3),
         ],
         "interpolate": [
-            GanInterpolateRequest(seeds=[3, 8], class_name="dress", frames=3),
-            GanInterpolateRequest(latents=latents[1:], frames=2, space="w", truncation=0.7),
+            GanInterpolateRequest(model=model, seeds=[3, 8], class_name="dress", frames=3),
+            GanInterpolateRequest(model=model, latents=latents[1:], frames=2, space="w", truncation=0.7),
         ],
         "score": [
-            GanScoreRequest(images=[png(fashion(0))], class_name="ankle-boot"),
-            GanScoreRequest(images=[png(fashion(1))]),
+            GanScoreRequest(model=model, images=[png(fashion(0))], class_name="ankle-boot"),
+            GanScoreRequest(model=model, images=[png(fashion(1))]),
         ],
     }
 
@@ -203,6 +203,7 @@ REQUESTS: dict[str, Callable[[], Requests]] = {
     "transformer-english": transformer_requests,
     "vae-shuttle": vae_shuttle_requests,
     "vae-fashion": vae_fashion_requests,
-    "gan-fashion": gan_requests,
+    "gan-fashion": partial(gan_requests, "gan-fashion"),
+    "gan-fashion-minimax": partial(gan_requests, "gan-fashion-minimax"),
 }
 """By model; each gives the requests by the operation's name."""
