@@ -60,7 +60,7 @@ def check(settings: Settings) -> bool:
     for report in worker_check.check(residency):
         state = "skipped" if report.skipped else "BAD" if report.error else "good"
         deviation = "" if report.deviation is None else f"golden within {report.deviation:.2g}, rows {report.measured}"
-        print(f"{state:8}{report.model:32}{report.graph:10}{report.error or deviation}")
+        print(f"{state:8}{report.model:32}{report.graph:16}{report.error or deviation}")
         good = good and state != "BAD"
     return good
 
