@@ -58,12 +58,12 @@ class Comparison:
 
     def _family(self, family: Family) -> Row:
         own = [entry for entry in self.entries if entry.family == family]
-        quality = [f"{figure.fd_fmnist} ({figure.how})" for entry in own for figure in entry.quality]
+        quality = [f"{figure.fd_fmnist} ({entry.model}, {figure.how})" for entry in own for figure in entry.quality]
         likelihood = [
             f"{first.estimate} {first.unit} ({entry.model})" for entry in own for first in entry.likelihood[:1]
         ]
         speed = [
-            f"{by_batch[BATCHES[-1]].best_ms:.3g} ({timed.operation}, {timed.item})"
+            f"{by_batch[BATCHES[-1]].best_ms:.3g} ({entry.model}, {timed.operation})"
             for entry in own
             for timed, by_batch in entry.speed[:1]
         ]
