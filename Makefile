@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/.serve: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ENGINE),cli]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ENGINE),redis,cli]'
 	touch $@
 
 .venv/.dev: pyproject.toml | $(BIN)/python
