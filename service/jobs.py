@@ -29,7 +29,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Job:
-    """One request on the queue. `deadline` is in seconds since the epoch; `reply_to` names the waiting API replica."""
+    """One request on the queue.
+
+    `deadline` is in seconds since the epoch; `weight` is the tenant's share of the
+    device, `reply_to` names the waiting API replica.
+    """
 
     id: str
     model: ModelRef
@@ -41,6 +45,7 @@ class Job:
     deadline: float | None = None
     priority: Priority = "normal"
     tenant: str = "anonymous"
+    weight: float = 1.0
     idempotency_key: str | None = None
     body_sha256: str = ""
     traceparent: str | None = None

@@ -13,6 +13,7 @@ from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidI
 from fivefold.operation import SamplingRequest, SeededRequest
 from service.api.catalogue import Served
 from service.api.encoding import Rendered
+from service.api.keys import Tenant
 from service.api.security import new_id
 from service.arrays import fingerprint
 from service.broker.base import Producer
@@ -20,7 +21,6 @@ from service.families.pipeline import Fields, Pipeline, Refusal
 from service.jobs import Event, Job, Row
 
 ROWS_PER_JOB = 256
-TENANT = "anonymous"
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Submission:
     prepared: Sequence[Row | Refusal]
     arrived_at: float
     waiting: Counter[str]
+    tenant: Tenant
     idempotency_key: str | None = None
     asked_sha256: str = ""
     traceparent: str | None = None
@@ -86,7 +87,7 @@ class Submission:
             if self.waiting[job_id] <= 0:  # a repeated idempotency key makes several requests wait for one job
                 del self.waiting[job_id]
                 with suppress(NotFound):  # it has ended and is forgotten
-                    await producer.cancel(job_id, TENANT)
+                    await producer.cancel(job_id, self.tenant.name)
 
     @asynccontextmanager
     async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
@@ -179,7 +180,8 @@ class Submission:
             stream=stream,
             deadline=self.deadline,
             priority=self.request.priority,
-            tenant=TENANT,
+            tenant=self.tenant.name,
+            weight=self.tenant.weight,
             idempotency_key=f"{key}/{shard}" if key else None,
             body_sha256=self.asked_sha256,
             traceparent=self.traceparent,
