@@ -63,12 +63,26 @@ async def test_no_route_beyond_the_open_ones_answers_without_a_key(locked: FastA
     assert {SCALE, COUNT, MODELS, "/v1/models/{name}"} | OPEN <= {route.path for route in routes}
     transport = httpx.ASGITransport(locked)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        for method, route in [(method, route) for route in routes for method in route.methods]:
+        for route in routes:
             path = route.path.replace("{", "").replace("}", "")
-            for headers in ({}, by_key("ff_unknown"), by_bearer("ff_unknown")):
-                answer = await client.request(method, path, headers=headers)
-                assert (answer.status_code == 401) is (path not in OPEN), (method, path)
-            assert (await client.request(method, path, headers=by_key(secret("all")))).status_code != 401
+            for method in route.methods:
+                for headers in ({}, by_key("ff_unknown"), by_bearer("ff_unknown")):
+                    answer = await client.request(method, path, headers=headers)
+                    assert (answer.status_code == 401) is (path not in OPEN), (method, path)
+                assert (await client.request(method, path, headers=by_key(secret("all")))).status_code != 401
+
+
+def test_the_openapi_document_names_the_headers_and_each_operations_scope(locked: FastAPI) -> None:
+    document = locked.openapi()
+    schemes = document["components"]["securitySchemes"]
+    assert {(scheme["type"], scheme.get("name", scheme.get("scheme"))) for scheme in schemes.values()} == {
+        ("apiKey", "x-api-key"),
+        ("http", "bearer"),
+    }
+    for path, scope in ((SCALE, "score"), (COUNT, "generate")):
+        operation = document["paths"][path]["post"]
+        assert operation["security"] == [{}, *({name: [scope]} for name in schemes)]
+        assert {"401", "403"} <= operation["responses"].keys()
 
 
 def test_a_path_that_is_not_there_tells_nothing_without_a_key(keyed: Service) -> None:
