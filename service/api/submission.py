@@ -63,7 +63,7 @@ class Submission:
             return
         try:
             for start in range(0, len(rows), ROWS_PER_JOB):
-                job = self._job(kind, tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
+                job = self._job(kind, tuple(rows[start : start + ROWS_PER_JOB]), stream=stream)
                 self.job_ids.append((await producer.submit(job)).job_id)
                 self.waiting[self.job_ids[-1]] += 1
         except BaseException:
@@ -87,7 +87,7 @@ class Submission:
             if self.waiting[job_id] <= 0:  # a repeated idempotency key makes several requests wait for one job
                 del self.waiting[job_id]
                 with suppress(NotFound):  # it has ended and is forgotten
-                    await producer.cancel(job_id, self.tenant.name)
+                    await producer.abandon(job_id)
 
     @asynccontextmanager
     async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
@@ -159,7 +159,7 @@ class Submission:
         return {
             "model": {"name": ref.name, "version": ref.version, "digest": ref.digest},
             "exactness": manifest.exactness,
-            "scope": self.served.worker.scope,
+            "scope": ", ".join(sorted({end.scope for end in done} - {""})),
             "timing": {
                 "queue_ms": max(0.0, (self.finished_at - self.submitted_at) * 1e3 - compute_ms),
                 "compute_ms": compute_ms,
@@ -168,10 +168,11 @@ class Submission:
             "receipt": fingerprint(end.arrays for end in done),
         }
 
-    def _job(self, kind: str, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
-        ref, key = self.served.model.ref, self.idempotency_key
+    def _job(self, kind: str, rows: tuple[Row, ...], *, stream: bool) -> Job:
+        """The next shard: its id begins with the first one's."""
+        ref, key, shard = self.served.model.ref, self.idempotency_key, len(self.job_ids)
         return Job(
-            id=f"{ref.name}-{new_id()}",
+            id=f"{self.job_ids[0]}.{shard}" if shard else f"{ref}-{new_id()}",
             model=ref,
             operation=self.pipeline.operation.path,
             session_kind=kind,
