@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,14 @@ async def test_shares_follow_the_weights_of_the_classes(make_broker: MakeBroker)
         await broker.submit(job(f"A{index}", tenant="A", priority="interactive"))
         await broker.submit(job(f"B{index}", tenant="B"))
     assert Counter(await order(broker, 400)) == {"A": 300, "B": 100}
+
+
+async def test_shares_follow_the_weights_of_the_tenants(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9)
+    for index in range(100):
+        await broker.submit(job(f"A{index}", tenant="A", weight=3.0))
+        await broker.submit(job(f"B{index}", tenant="B"))
+    assert Counter(await order(broker, 100)) == {"A": 75, "B": 25}
 
 
 async def test_a_tenant_pays_for_the_work_it_sends_not_for_the_number_of_jobs(make_broker: MakeBroker) -> None:
@@ -405,6 +414,97 @@ async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroke
         assert [name_of(status.id) for status in kept] == ["j9", "j8", "j7"]
 
 
+# Deadlines at the door
+
+
+async def test_what_cannot_be_done_by_its_deadline_is_refused_at_once(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", seconds=8.0))
+    with pytest.raises(QueueFull, match=r"in 9\.000 s, 8\.000 s .* needs 2\.000 s: give it 10000 ms") as refused:
+        await broker.submit(job("b", seconds=2.0, deadline=clock.now + 9.0))
+    assert refused.value.retry_after_s == pytest.approx(1.0)
+    assert not (await broker.submit(job("c", seconds=2.0, deadline=clock.now + 11.0))).existing
+    with pytest.raises(NotFound):
+        await status_of(broker, "b")
+
+
+async def test_a_deadline_shorter_than_the_work_is_refused_by_an_empty_queue_too(broker: Broker, clock: Clock) -> None:
+    with pytest.raises(QueueFull, match=r"needs 8\.000 s: give it 8000 ms, or fewer items or come back in 3 s"):
+        await broker.submit(job("a", seconds=8.0, deadline=clock.now + 5.0))
+
+
+async def test_what_goes_first_by_its_class_does_not_count_what_waits_behind(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("bulk", seconds=30.0, priority="bulk"))
+    urgent = job("urgent", seconds=2.0, priority="interactive", deadline=clock.now + 3.0)
+    assert not (await broker.submit(urgent)).existing
+
+
+async def test_the_measured_drain_rate_decides_what_can_be_done(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker()
+    for index in range(4):  # four workers, say: a predicted second takes a quarter of one
+        await broker.submit(job(f"warm{index}", seconds=4.0))
+        lease = await take_one(broker)
+        clock.advance(1.0)
+        await finish(broker, lease)
+    for name in ("a0", "a1", "a2", "a3"):
+        await broker.submit(job(name, seconds=2.0))
+    assert not (await broker.submit(job("b", seconds=2.0, deadline=clock.now + 4.5))).existing
+    assert (await status_of(broker, "b")).start_in_seconds == pytest.approx(2.0)
+
+
+# Whoever waits, and whoever does not
+
+
+async def test_an_abandoned_job_is_cancelled_unless_it_is_detached(broker: Broker) -> None:
+    for name, detached in (("awaited", False), ("detached", True)):
+        await broker.submit(job(name, detached=detached))
+        await broker.abandon(job(name).id)
+    assert (await status_of(broker, "detached")).state == "queued"
+    assert (await status_of(broker, "awaited")).state == "cancelled"
+
+
+async def test_a_job_becomes_detached_where_its_key_is_used_again_for_one(broker: Broker) -> None:
+    await broker.submit(job("a", idempotency_key="k", detached=False, request=b""))
+    assert (await broker.jobs("anonymous"))[0] == []
+    assert (await broker.submit(job("b", idempotency_key="k", request=b"asked"))).existing
+    await broker.abandon(job("a").id)
+    assert (await status_of(broker, "a")).state == "queued"
+    assert await broker.request(job("a").id, "anonymous") == b"asked"
+    assert [name_of(status.id) for status in (await broker.jobs("anonymous"))[0]] == ["a"]
+
+
+async def test_a_jobs_request_is_kept_with_it_and_belongs_to_its_tenant(broker: Broker) -> None:
+    await broker.submit(job("a", tenant="A", request=b"asked"))
+    await finish(broker, await take_one(broker))
+    assert await broker.request(job("a").id, "A") == b"asked"
+    with pytest.raises(NotFound):
+        await broker.request(job("a").id, "B")
+
+
+async def test_progress_is_the_part_of_the_work_that_is_done(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", rows=2, stream=True))
+    lease = await take_one(broker)
+    for row, index, progress, whole in ((0, 0, 0.25, 0.125), (0, 1, 0.5, 0.25), (1, 0, 0.5, 0.5), (1, 0, 0.9, 0.5)):
+        await emit(broker, lease, [replace(step("a", row, index), progress=progress)])
+        assert (await status_of(broker, "a")).progress == pytest.approx(whole)
+    clock.advance(2.0)
+    await finish(broker, lease)
+    status = await status_of(broker, "a")
+    assert (status.progress, status.ended_at, status.operation) == (1.0, clock.now, "toy/op")
+    assert status.submitted_at == clock.now - 2.0
+
+
+async def test_a_replayed_jobs_request_is_still_there(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0, max_attempts=1, result_ttl_seconds=5.0)
+    await broker.submit(job("a", request=b"asked"))
+    await take_one(broker)
+    for _ in range(2):  # given up, and forgotten
+        clock.advance(11.0)
+        assert await take(broker) == []
+    await replay(broker, "a")
+    await finish(broker, await take_one(broker))
+    assert await broker.request(job("a").id, "anonymous") == b"asked"
+
+
 # Idempotency
 
 
@@ -452,6 +552,13 @@ async def test_heartbeats_and_control_messages_arrive(broker: Broker, clock: Clo
     await broker.send(ControlMessage("unload", MODEL))
     assert await received == ControlMessage("unload", MODEL)
     await orders.aclose()
+
+
+async def test_an_alias_is_what_it_was_set_to_last(broker: Broker) -> None:
+    assert await broker.aliases() == {}
+    for version in ("m@1", "m@2"):
+        await broker.set_alias("m@default", version)
+    assert await broker.aliases() == {"m@default": "m@2"}
 
 
 async def test_a_waiting_take_is_woken_by_a_job(broker: Broker) -> None:

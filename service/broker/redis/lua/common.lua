@@ -119,6 +119,7 @@ local function leave_device(p, id, job)
   end
 end
 
+-- What goes before a virtual finish time, counted exactly and weighed by the mean: to add up thousands would block all.
 local function seconds_before(p, finish)
   local waiting = call('ZCARD', p .. 'ready')
   if waiting == 0 then
