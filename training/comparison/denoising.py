@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
+from training.comparison.bm3d import bm3d
 from training.comparison.estimate import Estimate, Floats, mean
 from training.comparison.sets import Sets
 from training.comparison.subject import Subject
@@ -44,7 +45,16 @@ def total_variation(noisy: Floats, sigma: float, strength: float) -> Floats:
     return image
 
 
-CLASSICS: Mapping[str, Classic] = {"non-local means": non_local_means, "total variation": total_variation}
+def collaborative_filtering(noisy: Floats, sigma: float, strength: float) -> Floats:
+    """BM3D, of noise that is `strength` times as strong."""
+    return bm3d(noisy, strength * sigma)
+
+
+CLASSICS: Mapping[str, Classic] = {
+    "non-local means": non_local_means,
+    "total variation": total_variation,
+    "BM3D": collaborative_filtering,
+}
 
 
 def denoised(subjects: Sequence[Subject], sets: Sets, seed: int) -> Iterator[Denoised]:
