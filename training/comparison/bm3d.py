@@ -6,7 +6,7 @@ their normal profile at every noise level: their other one, for noise above 40 o
 cost 28x28 clothing 0.9 to 1.4 dB at 50 and 100 of 255.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import dct
+from scipy.spatial.distance import cdist
 
 from training.comparison.estimate import Floats
 
@@ -22,15 +23,12 @@ BLOCK, STRIDE, RADIUS, KAISER_BETA, THRESHOLD = 8, 3, 19, 2.0, 2.7
 HAAR = 1, 1
 BIOR_1_5 = 3, -3, -22, 22, 128, 128, 22, -22, -3, 3
 
-Group = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The rows and the columns of the upper left corners of alike blocks."""
-
 
 @dataclass(frozen=True)
 class Stage:
     """One of the two passes over the image.
 
-    `transform` [8, 8] has a basis vector per row. A group has at most `most_blocks` blocks (a power of two), of mean
+    `transform` [B, B] has a basis vector per row. A group has at most `most_blocks` blocks (a power of two), of mean
     squared difference `max_distance` from its reference. `factors` are what the coefficients of a group are multiplied
     by, from those of the guide and sigma.
     """
@@ -41,11 +39,17 @@ class Stage:
     factors: Callable[[Floats, float], Floats]
 
 
-def bm3d(noisy: Floats, sigma: float) -> Floats:
-    """An image [H, W] around [0, 1], H and W at least 8, without its Gaussian noise of standard deviation sigma > 0."""
+def bm3d(noisy: Floats, sigma: float, block: int = BLOCK, stride: int = STRIDE) -> Floats:
+    """An image [H, W] around [0, 1] without its Gaussian noise of standard deviation sigma > 0.
+
+    Blocks are `block` pixels wide, a power of two that is at most H and W; every `stride`-th is a reference. Memory
+    grows with (H W / stride)^2: meant for small images.
+    """
     exact = noisy.astype(np.float64)
-    basic = _estimate(exact, exact, sigma, HARD)
-    return _estimate(exact, basic, sigma, WIENER)
+    hard = Stage(wavelet(block, *BIOR_1_5), 16, 2500 / 255**2, _hard)
+    wiener = Stage(dct(np.eye(block), axis=0, norm="ortho"), 32, 400 / 255**2, _wiener)
+    basic = _estimate(exact, exact, sigma, stride, hard)
+    return _estimate(exact, basic, sigma, stride, wiener)
 
 
 @cache
@@ -78,11 +82,7 @@ def _wiener(guide: Floats, sigma: float) -> Floats:
     return factors
 
 
-HARD = Stage(wavelet(BLOCK, *BIOR_1_5), 16, 2500 / 255**2, _hard)
-WIENER = Stage(dct(np.eye(BLOCK), axis=0, norm="ortho"), 32, 400 / 255**2, _wiener)
-
-
-def _estimate(noisy: Floats, guide: Floats, sigma: float, stage: Stage) -> Floats:
+def _estimate(noisy: Floats, guide: Floats, sigma: float, stride: int, stage: Stage) -> Floats:
     """One pass: blocks are alike in the guide, and shrunk together in the noisy image.
 
     The weight of a group is one over the squares of its factors, at least 1: eq. (10) and (11) but for the sigma^-2
@@ -90,44 +90,57 @@ def _estimate(noisy: Floats, guide: Floats, sigma: float, stage: Stage) -> Float
     """
     spectra, guides = (_spectra(image, stage.transform) for image in (noisy, guide))
     total, weights = np.zeros_like(spectra), np.zeros(spectra.shape[:2])
-    for place in product(_references(len(weights)), _references(len(weights[0]))):
-        group = _alike(guides, place, stage)
-        mix = wavelet(len(group[0]), *HAAR)
-        factors = stage.factors(np.tensordot(mix, guides[group], 1), sigma)
-        weight = 1 / max(1.0, float(np.sum(factors**2)))
-        total[group] += weight * np.tensordot(mix.T, factors * np.tensordot(mix, spectra[group], 1), 1)
-        weights[group] += weight
+    for group in _groups(guides, stride, stage):
+        mix = wavelet(group[0].shape[1], *HAAR)
+        factors = stage.factors(_across(mix, guides[group]), sigma)
+        weight = 1 / np.maximum(1, np.sum(factors**2, axis=(1, 2, 3)))[:, None]
+        shrunk = _across(mix.T, factors * _across(mix, spectra[group]))
+        np.add.at(total, group, weight[:, :, None, None] * shrunk)
+        np.add.at(weights, group, weight)
     return _aggregate(total, weights, stage.transform)
 
 
 def _spectra(image: Floats, transform: Floats) -> Floats:
-    """The two-dimensional transform of every block [H - 7, W - 7, 8, 8]."""
-    spectra: Floats = transform @ sliding_window_view(image, (BLOCK, BLOCK)) @ transform.T
+    """The two-dimensional transform of the block at every place [H - B + 1, W - B + 1, B, B]."""
+    spectra: Floats = transform @ sliding_window_view(image, transform.shape) @ transform.T
     return spectra
 
 
-def _references(places: int) -> list[int]:
-    return [*range(0, places - 1, STRIDE), places - 1]
+def _across(mix: Floats, groups: Floats) -> Floats:
+    """The transform [n, n] over the blocks of each group [G, n, B, B]."""
+    mixed: Floats = (mix @ groups.reshape(*groups.shape[:2], -1)).reshape(groups.shape)
+    return mixed
 
 
-def _alike(guides: Floats, place: tuple[int, int], stage: Stage) -> Group:
-    """Eq. (4), (5) and (7): the blocks nearest to the one at `place`, itself first, as many as a power of two."""
-    top, left = (max(0, corner - RADIUS) for corner in place)
-    window = guides[top : place[0] + RADIUS + 1, left : place[1] + RADIUS + 1]
-    distances = np.mean((window - guides[place]) ** 2, axis=(2, 3))
-    distances[place[0] - top, place[1] - left] = -1  # others may be equal to it
-    nearest = np.argsort(distances, axis=None, kind="stable")[: stage.most_blocks]
-    near = int(np.sum(distances.flat[nearest] <= stage.max_distance))
-    rows, columns = np.unravel_index(nearest[: 1 << (near.bit_length() - 1)], distances.shape)
-    return rows + top, columns + left
+def _groups(guides: Floats, stride: int, stage: Stage) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Eq. (4), (5) and (7): the blocks nearest to each reference, itself first, as many as a power of two.
+
+    Groups of one size at a time, as the rows and the columns [G, n] of their blocks.
+    """
+    height, width = guides.shape[:2]
+    places = np.array(list(product(range(height), range(width))))
+    chosen = np.array([width * row + column for row in _every(stride, height) for column in _every(stride, width)])
+    flat = guides.reshape(len(places), -1)
+    distances = cdist(flat[chosen], flat, "sqeuclidean") / flat.shape[1]
+    distances[cdist(places[chosen], places, "chebyshev") > RADIUS] = np.inf
+    distances[np.arange(len(chosen)), chosen] = -1  # others may be equal to it
+    nearest = np.argsort(distances, axis=1)[:, : stage.most_blocks]
+    near = np.sum(np.take_along_axis(distances, nearest, axis=1) <= stage.max_distance, axis=1)
+    sizes = 2 ** np.log2(near).astype(np.int64)
+    for size in np.unique(sizes):
+        yield np.divmod(nearest[sizes == size, :size], width)
+
+
+def _every(stride: int, places: int) -> list[int]:
+    return [*range(0, places - 1, stride), places - 1]
 
 
 def _aggregate(total: Floats, weights: Floats, transform: Floats) -> Floats:
     """Eq. (12): the weighted mean of all estimates of a pixel, from sums of weighted spectra by place of the block."""
-    inverse, window = np.linalg.inv(transform), np.kaiser(BLOCK, KAISER_BETA)
-    blocks, (height, width) = inverse @ total @ inverse.T, weights.shape
-    image, coverage = np.zeros((2, height + BLOCK - 1, width + BLOCK - 1))
-    for row, column in product(range(BLOCK), repeat=2):
+    inverse, block = np.linalg.inv(transform), len(transform)
+    blocks, window, (height, width) = inverse @ total @ inverse.T, np.kaiser(block, KAISER_BETA), weights.shape
+    image, coverage = np.zeros((2, height + block - 1, width + block - 1))
+    for row, column in product(range(block), repeat=2):
         part, share = np.s_[row : row + height, column : column + width], window[row] * window[column]
         image[part] += share * blocks[:, :, row, column]
         coverage[part] += share * weights
