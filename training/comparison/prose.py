@@ -34,7 +34,7 @@ DENOISING = (
     "have the strength, in sigmas, that had the best PSNR on 100 held-out images. Non-local means and total variation "
     "are scikit-image's. BM3D is our own, after Dabov et al. 2007, since the licence of its authors' package admits "
     "non-commercial use only: once with the parameters of their normal profile, and once with blocks of 4 pixels, not "
-    "8, around every pixel, not every third, which suits images of 28 pixels better."
+    "8, around every pixel, not every third, as 28 pixels have room for few blocks of 8."
 )
 
 SPEED = (
