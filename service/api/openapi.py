@@ -40,7 +40,7 @@ def openapi(app: FastAPI, operations: Sequence[AnyOperation]) -> dict[str, Any]:
     references, definitions = models_json_schema(list(_models(operations)), ref_template=REFERENCE)
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
-    document["security"] = _security([])
+    document["security"] = security([])
     schemas = components.setdefault("schemas", {})
     schemas.update(definitions.get("$defs", {}))
     problem = {PROBLEM_TYPE: {"schema": references[Problem, "serialization"]}}
@@ -70,7 +70,7 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
     return {
         "operationId": f"{operation.family}_{operation.name.replace('-', '_')}",
         "tags": [operation.family],
-        "security": _security([operation.scope]),
+        "security": security([operation.scope]),
         "summary": operation.summary,
         "description": (operation.request.__doc__ or "").strip(),
         "requestBody": {"required": True, "content": body},
@@ -81,7 +81,7 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
     }
 
 
-def _security(scopes: list[str]) -> list[dict[str, list[str]]]:
+def security(scopes: list[str]) -> list[dict[str, list[str]]]:
     """A key in either header, with the scopes it needs."""
     return [NO_KEY, *({name: scopes} for name in SECURITY_SCHEMES)]
 
