@@ -51,7 +51,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _no_route)
 
     def document() -> dict[str, Any]:
-        app.openapi_schema = app.openapi_schema or openapi(app, [pipeline.operation for pipeline in pipelines])
+        app.openapi_schema = app.openapi_schema or openapi(app, pipelines)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
