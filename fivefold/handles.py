@@ -30,7 +30,7 @@ def job_id_of(reply: Reply, call: Call) -> str:
 class Following(Generic[AnswerT, ChunkT]):
     """A job's events over as many connections as it takes. No I/O.
 
-    A connection that brought anything has done its work: the next one begins after the last event, with all attempts.
+    A connection that brought anything has done its work: the next one begins after the last event, with all retries.
     """
 
     def __init__(
@@ -53,9 +53,8 @@ class Following(Generic[AnswerT, ChunkT]):
     def pause_s(self, error: FivefoldError, uniform: float) -> float:
         """The pause before the next connection. Raises `error` where there is none, TimedOut where time is over."""
         left_s = self._left_s()
-        self._attempt = 0 if self.reader.heard else self._attempt
+        self._attempt = 0 if self.reader.heard else self._attempt + 1
         pause_s = backoff_s(self._attempt, error, uniform)
-        self._attempt += 1
         if pause_s is None or self._attempt > self._call.max_retries:
             raise error
         self.reader.reconnect()
