@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request
@@ -11,15 +12,16 @@ from starlette.responses import Response
 from fivefold.errors import InvalidInput
 from fivefold.jobs import JobDocument, JobPage
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE
-from service.api.encoding import aside, encode, encode_json, negotiate
+from service.api.encoding import MANY_ROWS, aside, encode, encode_json, negotiate
 from service.api.job_documents import ended_document, job_document
 from service.api.keys import Tenant
 from service.api.restored import Restored
 from service.api.rooms import Rooms
-from service.api.stream import MANY_ROWS, EventStream, Steps, frames_of
+from service.api.stream import EventStream, Steps, frames_of
 from service.broker.base import JobStatus
 from service.jobs import Event
 
+Accept = Annotated[str, Header(include_in_schema=False)]
 JOBS_PATH = "/v1/jobs"
 EVENT_ID, CURSOR = re.compile(r"([0-9]{1,10})\.([0-9]{1,10})", re.ASCII), re.compile(r"[0-9]{1,20}", re.ASCII)
 RETRY_AFTER = {"retry-after": "1"}
@@ -35,16 +37,56 @@ def accepted(status: JobStatus) -> Response:
 
 def jobs_router(rooms: Rooms) -> APIRouter:
     """Each tenant sees its own jobs alone: all others are not found."""
-    router, jobs = APIRouter(prefix=JOBS_PATH, tags=["jobs"]), rooms.jobs
+    router, routes = APIRouter(prefix=JOBS_PATH, tags=["jobs"]), JobRoutes(rooms)
+    one = "/{job_id}"
+    router.add_api_route("", routes.page, summary="A page of jobs, newest first", response_model=JobPage)
+    router.add_api_route(
+        one,
+        routes.show,
+        summary="A job: its state, and once it has ended its answer, in any of the operation's media types",
+        response_model=JobDocument,
+        responses={200: {"content": ANSWERS}, 202: {"model": JobDocument, "description": "Not finished: ask again"}},
+    )
+    router.add_api_route(
+        one,
+        routes.cancel,
+        methods=["DELETE"],
+        summary="Cancel a job at its next step; one that has ended stays as it is",
+        response_model=JobDocument,
+    )
+    router.add_api_route(
+        f"{one}/events",
+        routes.follow,
+        summary="Every step and every item as it ends, then the answer; from the beginning, or after an event",
+        response_class=Response,
+        responses={200: {"content": EVENTS}},
+    )
+    return router
 
-    async def shown(job_id: str, tenant: str, accept: str) -> Response:
-        status = await jobs.status(job_id, tenant)
-        media_type = negotiate(accept, rooms.pipelines[status.operation].operation.answers)
+
+@dataclass(frozen=True)
+class JobRoutes:
+    """One method per route. Raises NotFound for what is no job of the tenant."""
+
+    rooms: Rooms
+
+    async def page(
+        self, request: Request, cursor: str | None = Query(None, description="`next` of another page")
+    ) -> Response:
+        if cursor is not None and not CURSOR.fullmatch(cursor):
+            raise InvalidInput.at("cursor", f"cursor {cursor[:60]!r} given: take it from `next` of another page")
+        statuses, following = await self.rooms.jobs.page(tenant_of(request), cursor)
+        content = JobPage(jobs=[job_document(status) for status in statuses], next=following)
+        return Response(content.model_dump_json(), media_type=JSON_TYPE)
+
+    async def show(self, request: Request, job_id: str, accept: Accept = "*/*") -> Response:
+        tenant = tenant_of(request)
+        status = await self.rooms.jobs.status(job_id, tenant)
+        media_type = negotiate(accept, self.rooms.pipelines[status.operation].operation.answers)
         if status.alive:
-            waits = media_type != JSON_TYPE
-            content = job_document(status).model_dump_json()
+            content, waits = job_document(status).model_dump_json(), media_type != JSON_TYPE
             return Response(content, 202 if waits else 200, RETRY_AFTER if waits else None, JSON_TYPE)
-        outcome = await jobs.ended(status, tenant)
+        outcome = await self.rooms.jobs.ended(status, tenant)
 
         def answer() -> Response:
             if media_type != JSON_TYPE:
@@ -53,53 +95,24 @@ def jobs_router(rooms: Rooms) -> APIRouter:
 
         return await aside(answer, large=len(outcome.prepared) > MANY_ROWS)
 
-    @router.get("", summary="A page of jobs, newest first", response_model=JobPage)
-    async def page(request: Request, cursor: str | None = Query(None, description="`next` of a page")) -> Response:
-        if cursor is not None and not CURSOR.fullmatch(cursor):
-            raise InvalidInput.at("cursor", f"cursor {cursor[:60]!r} given: take it from `next` of another page")
-        statuses, following = await jobs.page(tenant_of(request), cursor)
-        content = JobPage(jobs=[job_document(status) for status in statuses], next=following)
-        return Response(content.model_dump_json(), media_type=JSON_TYPE)
+    async def cancel(self, request: Request, job_id: str) -> Response:
+        await self.rooms.jobs.cancel(job_id, tenant_of(request))
+        return await self.show(request, job_id)
 
-    @router.get(
-        "/{job_id}",
-        summary="A job: its state, and once it has ended its answer, in any of the operation's media types",
-        response_model=JobDocument,
-        responses={200: {"content": ANSWERS}, 202: {"model": JobDocument, "description": "Not finished: ask again"}},
-    )
-    async def one(request: Request, job_id: str, accept: str = Header("*/*", include_in_schema=False)) -> Response:
-        return await shown(job_id, tenant_of(request), accept)
-
-    @router.delete(
-        "/{job_id}",
-        summary="Cancel a job at its next step; one that has ended stays as it is",
-        response_model=JobDocument,
-    )
-    async def cancel(request: Request, job_id: str) -> Response:
-        await jobs.cancel(job_id, tenant_of(request))
-        return await shown(job_id, tenant_of(request), JSON_TYPE)
-
-    @router.get(
-        "/{job_id}/events",
-        summary="Every step and every item as it ends, then the answer; from the beginning, or after an event",
-        response_class=Response,
-        responses={200: {"content": EVENTS}},
-    )
-    async def events(
+    async def follow(
+        self,
         request: Request,
         job_id: str,
-        accept: str = Header("*/*", include_in_schema=False),
+        accept: Accept = "*/*",
         last_event_id: str = Header("", description='"row.index" of the last event that was seen'),
     ) -> Response:
-        negotiate(accept, (EVENT_STREAM_TYPE,))
-        tenant = tenant_of(request)
+        tenant, jobs = tenant_of(request), self.rooms.jobs
         outcome = await jobs.restore(await jobs.status(job_id, tenant), tenant)
-        steps, following = Steps(outcome), aiter(outcome.events(rooms.producer))
+        negotiate(accept, (EVENT_STREAM_TYPE,))
+        steps, following = Steps(outcome), aiter(outcome.events(self.rooms.producer))
         if last_event_id:
             await _skip(outcome, steps, following, last_event_id)
         return EventStream(frames_of(outcome, steps, following, request))
-
-    return router
 
 
 def tenant_of(request: Request) -> str:

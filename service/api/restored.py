@@ -9,15 +9,13 @@ from typing import Any
 from fivefold.errors import NotFound
 from fivefold.operation import SeededRequest
 from service.api.catalogue import Catalogue
-from service.api.encoding import aside
+from service.api.encoding import LARGE_BYTES, aside
 from service.api.job_documents import whole
 from service.api.job_ids import JobId
 from service.api.outcome import Asked, Outcome
 from service.broker.base import JobStatus, Producer
 from service.families.pipeline import Pipeline
 from service.jobs import Event
-
-LARGE_REQUEST_BYTES = 32_768
 
 
 def unknown_job(job_id: str) -> NotFound:
@@ -58,7 +56,8 @@ class Jobs:
     async def page(self, tenant: str, cursor: str | None) -> tuple[list[JobStatus], str | None]:
         """The tenant's jobs, newest first, and the cursor of the next page."""
         firsts, following = await self.producer.jobs(tenant, cursor)
-        return [status for first in firsts if (status := await self._status_of(first, tenant))], following
+        statuses = await asyncio.gather(*(self._status_of(first, tenant) for first in firsts))
+        return [status for status in statuses if status is not None], following
 
     async def cancel(self, job_id: str, tenant: str) -> None:
         """Its rows leave the device at the next step. What has ended stays as it is. Raises NotFound."""
@@ -88,7 +87,7 @@ class Jobs:
                 tenant=tenant,
             )
 
-        return await aside(made, large=len(content) > LARGE_REQUEST_BYTES)
+        return await aside(made, large=len(content) > LARGE_BYTES)
 
     async def ended(self, status: JobStatus, tenant: str) -> Restored:
         """The outcome of a job that has ended, with all of its events."""

@@ -12,15 +12,13 @@ from fivefold.errors import InvalidInput
 from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
 from service import rng
 from service.api.bodies import read_request
-from service.api.encoding import aside, encode, negotiate
+from service.api.encoding import LARGE_BYTES, MANY_ROWS, aside, encode, negotiate
 from service.api.jobs import accepted
 from service.api.rooms import Rooms
 from service.api.security import read_body, require
 from service.api.stream import event_stream
 from service.api.submission import Submission
 from service.families.pipeline import Pipeline
-
-LARGE_BODY_BYTES, MANY_ROWS = 32_768, 8
 
 
 def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
@@ -53,7 +51,7 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
     arrived_at, key = time.time(), http.headers.get("idempotency-key")
     tenant = require(http, pipeline.operation.scope)
     body = await read_body(http, rooms.settings.max_body_bytes)
-    large = len(body) > LARGE_BODY_BYTES
+    large = len(body) > LARGE_BYTES
     content_type = http.headers.get("content-type", "")
     asked = await aside(lambda: read_request(pipeline.operation, content_type, http.query_params, body), large=large)
     served = await rooms.catalogue.find(asked.model, pipeline.operation.family)

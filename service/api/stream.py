@@ -6,10 +6,10 @@ from contextlib import aclosing
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from fivefold.operation import EVENT_STREAM_TYPE
-from service.api.encoding import aside, document, encode_json, image_fields, item_type, with_pictures
+from service.api.encoding import MANY_ROWS, aside, document, encode_json, image_fields, item_type, with_pictures
 from service.api.outcome import Outcome
 from service.api.problems import problem
 from service.api.security import public
@@ -19,37 +19,49 @@ from service.families.pipeline import Fields
 from service.jobs import Event
 
 HEADERS = {"x-accel-buffering": "no"}
-MANY_ROWS = 8
 PING, PING_SECONDS = b": ping\n\n", 15.0
 
 
 class EventStream(StreamingResponse):
-    """Sends what its frames are, one at a time. `watched`: somebody else listens for the end of the connection."""
+    """Sends frames, one at a time: nothing is made for a reader who does not read.
 
-    def __init__(self, frames: AsyncGenerator[bytes], *, watched: bool = False) -> None:
-        self.frames, self.watched = kept_alive(frames, PING_SECONDS), watched
-        super().__init__(self.frames, 200, HEADERS, EVENT_STREAM_TYPE)
+    After `ping_seconds` of silence it sends a comment, for proxies close what they take for dead. `watched`: somebody
+    else listens for the end of the connection.
+    """
+
+    def __init__(
+        self, frames: AsyncGenerator[bytes], *, watched: bool = False, ping_seconds: float = PING_SECONDS
+    ) -> None:
+        super().__init__(frames, 200, HEADERS, EVENT_STREAM_TYPE)
+        self.frames, self.watched, self.ping_seconds = frames, watched, ping_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self.frames):
             await (self.stream_response(send) if self.watched else super().__call__(scope, receive, send))
 
+    async def stream_response(self, send: Send) -> None:
+        now = asyncio.get_running_loop().time
+        sent_at = now()
 
-async def kept_alive(frames: AsyncGenerator[bytes], seconds: float) -> AsyncGenerator[bytes]:
-    """The frames, and a comment after each `seconds` of silence: proxies close what they take for dead."""
-    async with aclosing(frames):
-        while True:
-            following = asyncio.ensure_future(anext(frames, None))
-            try:
-                while not (await asyncio.wait([following], timeout=seconds))[0]:
-                    yield PING
-            finally:
-                if not following.done():
-                    following.cancel()
-                    await asyncio.wait([following])
-            if (frame := following.result()) is None:
-                return
-            yield frame
+        async def marked(message: Message) -> None:
+            nonlocal sent_at
+            if not message.get("more_body", True):
+                pinger.cancel()
+            await send(message)
+            sent_at = now()
+
+        async def ping() -> None:
+            while True:
+                if (left_seconds := sent_at + self.ping_seconds - now()) > 0:
+                    await asyncio.sleep(left_seconds)
+                else:
+                    await marked({"type": "http.response.body", "body": PING, "more_body": True})
+
+        pinger = asyncio.create_task(ping())
+        try:
+            await super().stream_response(marked)
+        finally:
+            pinger.cancel()
 
 
 async def event_stream(submission: Submission, producer: Producer, http: HttpRequest) -> EventStream:

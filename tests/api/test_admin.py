@@ -55,8 +55,9 @@ def refused(answer: httpx.Response, status: int, code: str, *parts: str) -> None
 def test_the_queue_shows_what_waits_and_who_works(toy_store: Store) -> None:
     gate = Gate()
     with serving(toy_store, [gate.family]) as service, httpx.Client(base_url=service.url) as http:
-        jobs = [http.post(SCALE, json=ROW, headers=ASYNC).headers["location"] for _ in range(3)]
+        jobs = [http.post(SCALE, json=ROW, headers=ASYNC).headers["location"]]
         assert gate.reached.wait(10)
+        jobs += [http.post(SCALE, json=ROW, headers=ASYNC).headers["location"] for _ in range(2)]
         queue = QueueDocument.model_validate_json(http.get(f"{ADMIN}/queue").content)
         (model,), (worker,) = queue.models, queue.workers
         assert (model.model, model.waiting_jobs, model.running_jobs) == ("toy-affine@1", 2, 1)

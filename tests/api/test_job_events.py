@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 
 import httpx
@@ -14,7 +14,7 @@ from fivefold.errors import NotFound
 from fivefold.transformer import TransformerGenerateRequest
 from model_store.store import Store
 from service.api.app import create_app
-from service.api.stream import EventStream, kept_alive
+from service.api.stream import EventStream
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES
 from service.jobs import Event
@@ -229,7 +229,29 @@ def test_readers_who_leave_are_noticed_while_nothing_happens(toy_store: Store) -
 # Without a server: silence, and readers who do not read
 
 
-async def test_silence_is_filled_with_comments_and_frames_pass_at_once() -> None:
+class Wire:
+    """A connection: what was sent; `on_send` is awaited with each body."""
+
+    def __init__(self, on_send: Callable[[bytes], Awaitable[None]]) -> None:
+        self.bodies: list[bytes] = []
+        self.on_send = on_send
+        self.gone = asyncio.Event()
+
+    async def send(self, message: dict) -> None:
+        if message["type"] == "http.response.body":
+            self.bodies.append(message["body"])
+            await self.on_send(message["body"])
+
+    async def receive(self) -> dict:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def carry(self, stream: EventStream) -> None:
+        await stream({"type": "http", "asgi": {}}, self.receive, self.send)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_silence_is_filled_with_comments(watched: bool) -> None:
     spoken = asyncio.Event()
 
     async def silent() -> AsyncGenerator[bytes]:
@@ -237,25 +259,18 @@ async def test_silence_is_filled_with_comments_and_frames_pass_at_once() -> None
         await spoken.wait()
         yield b"last"
 
-    stream = kept_alive(silent(), 0.001)
-    assert [await anext(stream) for _ in range(3)] == [b"first", b": ping\n\n", b": ping\n\n"]
-    spoken.set()
-    rest = [frame async for frame in stream]
-    assert [frame for frame in rest if not frame.startswith(b":")] == [b"last"]
+    async def speak(_: bytes) -> None:
+        if wire.bodies.count(b": ping\n\n") == 3:
+            spoken.set()
+
+    wire = Wire(speak)
+    await wire.carry(EventStream(silent(), watched=watched, ping_seconds=0.001))
+    assert wire.bodies[0] == b"first"
+    assert [body for body in wire.bodies if body != b": ping\n\n"] == [b"first", b"last", b""]
+    assert wire.bodies[-1] == b""
 
 
-async def test_what_fails_behind_the_comments_is_raised() -> None:
-    async def failing() -> AsyncGenerator[bytes]:
-        yield b"first"
-        raise NotFound("gone")
-
-    stream = kept_alive(failing(), 10.0)
-    assert await anext(stream) == b"first"
-    with pytest.raises(NotFound):
-        await anext(stream)
-
-
-async def test_closing_a_silent_stream_closes_what_is_behind_it() -> None:
+async def test_leaving_a_silent_stream_closes_what_is_behind_it() -> None:
     closed = asyncio.Event()
 
     async def silent() -> AsyncGenerator[bytes]:
@@ -265,31 +280,30 @@ async def test_closing_a_silent_stream_closes_what_is_behind_it() -> None:
         finally:
             closed.set()
 
-    stream = kept_alive(silent(), 0.001)
-    assert await anext(stream) == b": ping\n\n"
-    await stream.aclose()
+    async def leave(_: bytes) -> None:
+        wire.gone.set()
+
+    wire = Wire(leave)
+    await wire.carry(EventStream(silent(), ping_seconds=0.001))
     assert closed.is_set()
+    assert wire.bodies == [b": ping\n\n"]
 
 
 async def test_a_reader_who_does_not_read_is_not_read_for() -> None:
-    made, reading = count(), asyncio.Event()
+    made = count()
 
     async def endless() -> AsyncGenerator[bytes]:
         while True:
             next(made)
             yield b"x" * 1000
 
-    async def send(message: dict) -> None:
-        if message["type"] == "http.response.body":
-            await reading.wait()
-
-    async def receive() -> dict:
+    async def stuck(_: bytes) -> None:
         await asyncio.Event().wait()
-        raise AssertionError
 
-    running = asyncio.create_task(EventStream(endless())({"type": "http", "asgi": {}}, receive, send))
+    wire = Wire(stuck)
+    running = asyncio.create_task(wire.carry(EventStream(endless())))
     for _ in range(100):
         await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.wait([running])
-    assert next(made) <= 2
+    wire.gone.set()
+    await running
+    assert next(made) == 1
