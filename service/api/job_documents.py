@@ -30,7 +30,7 @@ def whole(shards: Sequence[JobStatus]) -> JobStatus:
         state=state,
         rows=rows,
         rows_finished=sum(shard.rows_finished for shard in shards),
-        progress=sum(shard.progress * shard.rows for shard in shards) / rows,
+        progress=min(1.0, sum(shard.progress * shard.rows for shard in shards) / rows),
         ended_at=None if alive else max(shard.ended_at or 0.0 for shard in shards),
     )
 

@@ -1,5 +1,6 @@
 """Asynchronous jobs: their state and their answer, their events from any place on, cancelling, listing."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -135,4 +136,5 @@ async def _skip(outcome: Restored, steps: Steps, events: AsyncIterator[Event], l
             return
         if event.terminal and event.row == int(found[1]):
             break
+        await asyncio.sleep(0)  # as for a reader, a long backlog must not keep others waiting
     raise InvalidInput.at("last-event-id", message)

@@ -409,6 +409,15 @@ def test_arrays_of_a_job_are_the_exact_numbers(http: httpx.Client) -> None:
     assert array.shape == (3, *toy.SHAPE)
 
 
+def test_metrics_name_the_routes_of_jobs_and_not_the_jobs(http: httpx.Client) -> None:
+    job = submit(http, COUNT, {"seed": 1})
+    finished(http, job)
+    metrics = http.get("/metrics").text
+    assert 'fivefold_requests_total{route="/v1/jobs/{job_id}",status="200"} 1.0' in metrics
+    assert f'fivefold_requests_total{{route="{COUNT}",status="202"}} 1.0' in metrics
+    assert job.rpartition("/")[2] not in metrics
+
+
 def test_the_openapi_document_describes_the_jobs(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     assert {"get", "delete"} <= document["paths"][JOBS + "/{job_id}"].keys()
