@@ -3,7 +3,18 @@
 from fivefold import errors
 from fivefold.calls import Reply, Timeouts
 from fivefold.client import AsyncClient, Client
+from fivefold.handles import AsyncJobHandle, JobHandle
 from fivefold.images import Image
 
-__all__ = ["AsyncClient", "Client", "Image", "Reply", "Timeouts", "__version__", "errors"]
+__all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
+    "Client",
+    "Image",
+    "JobHandle",
+    "Reply",
+    "Timeouts",
+    "__version__",
+    "errors",
+]
 __version__ = "0.1.0"

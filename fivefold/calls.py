@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from fivefold.errors import FivefoldError, TimedOut
@@ -21,18 +21,23 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent, the same in every attempt: a repeated POST is the same job, and one id finds all in the log."""
+    """What is sent, the same in every attempt: a repeated POST is the same job, and one id finds all in the log.
+
+    `total_s` is the time it may take in all, where that is not the client's.
+    """
 
     method: str
     path: str
     accept: str = JSON_TYPE
     content: bytes | None = None
     max_retries: int = 2
+    more_headers: Mapping[str, str] = field(default_factory=dict)
+    total_s: float | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def headers(self) -> dict[str, str]:
-        headers = {"accept": self.accept, "x-request-id": self.id}
+        headers = {"accept": self.accept, "x-request-id": self.id, **self.more_headers}
         if self.content is not None:
             headers |= {"content-type": JSON_TYPE, "idempotency-key": self.id}
         return headers
@@ -51,9 +56,9 @@ class Exchange:
 
     def __init__(self, call: Call, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.call = call
-        self._timeouts = timeouts
+        self._timeouts = timeouts if call.total_s is None else replace(timeouts, total_s=call.total_s)
         self._clock = clock
-        self._deadline = clock() + timeouts.total_s
+        self._deadline = clock() + self._timeouts.total_s
         self._attempt = 0
 
     def left(self) -> Timeouts:

@@ -4,7 +4,7 @@ FivefoldError
 ├── InvalidInput            invalid_input            the request cannot be run; `invalid` names the places
 ├── Unauthenticated         unauthenticated          no key, or one that is not known here
 ├── Forbidden               forbidden                the key has not the scope that this needs
-├── NotFound                not_found                no such path
+├── NotFound                not_found                no such path, job or worker
 │   └── UnknownModel        unknown_model            no such model, version or alias
 ├── MethodNotAllowed        method_not_allowed
 ├── NotAcceptable           not_acceptable           the answer has no such media type

@@ -5,6 +5,7 @@ from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from fivefold import diffusion, flow, gan, transformer, vae
+from fivefold.handles import AsyncJobHandle, JobHandle
 from fivefold.operation import AnswerT, ChunkT, Operation, Request
 from fivefold.parsing import built
 from fivefold.streaming import AsyncStream, Stream
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 StreamT = TypeVar("StreamT")
+HandleT = TypeVar("HandleT")
 
 
-class BoundMethod(Generic[P, ResultT, StreamT]):
-    """`client.flow_sample(n=2)` is the answer, `client.flow_sample.stream(n=2)` the stream, of one operation."""
+class BoundMethod(Generic[P, ResultT, StreamT, HandleT]):
+    """One operation: `client.flow_sample(n=2)` is its answer, `.stream(n=2)` its stream, `.submit(n=2)` a job."""
 
     def __init__(self, client: Any, operation: Operation[Any, Any, Any]) -> None:
         self._client = client
@@ -37,6 +39,10 @@ class BoundMethod(Generic[P, ResultT, StreamT]):
         result: StreamT = self._client.stream(self._operation, built(self._operation.request, fields))
         return result
 
+    def submit(self, *_: P.args, **fields: P.kwargs) -> HandleT:
+        result: HandleT = self._client.submit(self._operation, built(self._operation.request, fields))
+        return result
+
 
 class Method(Generic[P, AnswerT, ChunkT]):
     """Declares a named method: `request`, the operation's own, is named again because it carries the arguments."""
@@ -48,11 +54,15 @@ class Method(Generic[P, AnswerT, ChunkT]):
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "Client", owner: type) -> BoundMethod[P, AnswerT, Stream[AnswerT, ChunkT]]: ...
+    def __get__(
+        self, client: "Client", owner: type
+    ) -> BoundMethod[P, AnswerT, Stream[AnswerT, ChunkT], JobHandle[AnswerT, ChunkT]]: ...
     @overload
     def __get__(
         self, client: "AsyncClient", owner: type
-    ) -> BoundMethod[P, Awaitable[AnswerT], AsyncStream[AnswerT, ChunkT]]: ...
+    ) -> BoundMethod[
+        P, Awaitable[AnswerT], AsyncStream[AnswerT, ChunkT], Awaitable[AsyncJobHandle[AnswerT, ChunkT]]
+    ]: ...
     def __get__(self, client: Any, owner: type) -> Any:
         return self if client is None else BoundMethod(client, self.operation)
 

@@ -5,12 +5,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fivefold.errors import Invalid, InvalidInput, TransportError
-from fivefold.operation import RequestT
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def built(request: type[RequestT], fields: dict[str, object]) -> RequestT:
+def built(request: type[ModelT], fields: dict[str, object]) -> ModelT:
     """A request from named fields. Raises InvalidInput, as the service would, before anything is sent."""
     try:
         return request.model_validate(fields)

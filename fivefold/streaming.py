@@ -64,16 +64,28 @@ class EventParser:
 
 
 class AnswerReader(Generic[AnswerT, ChunkT]):
-    """The bytes of one streamed answer -> chunks, and the answer at the end. Raises what the service reports."""
+    """The bytes of one streamed answer -> chunks, and the answer at the end. Raises what the service reports.
+
+    `last_id` is the last event's; `heard` is whether this connection has brought anything but an error.
+    """
 
     def __init__(self, operation: Operation[Any, AnswerT, ChunkT], request_id: str) -> None:
         self.answer: AnswerT | None = None
+        self.last_id = ""
+        self.heard = False
         self._operation = operation
         self._request_id = request_id
         self._parser = EventParser()
 
+    def reconnect(self) -> None:
+        """What comes now comes over another connection."""
+        self._parser, self.heard = EventParser(), False
+
     def feed(self, piece: bytes) -> Iterator[ChunkT]:
+        self.heard = self.heard or piece.startswith(b":")
         for event in self._parser.feed(piece):
+            self.heard = self.heard or event.event != "error"
+            self.last_id = event.id or self.last_id
             if event.event == "chunk" and self._operation.chunk is not None:
                 yield parsed(self._operation.chunk, event.data, self._request_id)
             elif event.event == "done":
@@ -84,6 +96,27 @@ class AnswerReader(Generic[AnswerT, ChunkT]):
     def finish(self) -> None:
         if self.answer is None:
             raise ConnectionFailed("the stream ended before its answer: ask again", request_id=self._request_id)
+
+
+def read(pieces: Generator[bytes], reader: AnswerReader[AnswerT, ChunkT]) -> Generator[ChunkT]:
+    """The chunks of one connection, up to the answer. Raises FivefoldError where it ends before."""
+    with closing(pieces):
+        for piece in pieces:
+            yield from reader.feed(piece)
+            if reader.answer is not None:
+                return
+    reader.finish()
+
+
+async def read_async(pieces: AsyncGenerator[bytes], reader: AnswerReader[AnswerT, ChunkT]) -> AsyncGenerator[ChunkT]:
+    """The same, awaited."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            for chunk in reader.feed(piece):
+                yield chunk
+            if reader.answer is not None:
+                return
+    reader.finish()
 
 
 class _Streamed(Generic[AnswerT, ChunkT]):
@@ -99,19 +132,14 @@ class _Streamed(Generic[AnswerT, ChunkT]):
 
 
 class Stream(_Streamed[AnswerT, ChunkT]):
-    """Chunks as they come, then `.answer`. The request is sent at the first chunk; closing it cancels the rest."""
+    """Chunks as they come, then `.answer`. The request is sent at the first chunk; closing it cancels the rest.
 
-    def __init__(self, pieces: Generator[bytes], reader: AnswerReader[AnswerT, ChunkT]) -> None:
+    The rest of a job's goes on: its stream only follows it.
+    """
+
+    def __init__(self, chunks: Generator[ChunkT], reader: AnswerReader[AnswerT, ChunkT]) -> None:
         super().__init__(reader)
-        self._chunks = self._read(pieces)
-
-    def _read(self, pieces: Generator[bytes]) -> Generator[ChunkT]:
-        with closing(pieces):
-            for piece in pieces:
-                yield from self._reader.feed(piece)
-                if self._reader.answer is not None:
-                    return
-        self._reader.finish()
+        self._chunks = chunks
 
     def __iter__(self) -> Iterator[ChunkT]:
         return self._chunks
@@ -129,18 +157,9 @@ class Stream(_Streamed[AnswerT, ChunkT]):
 class AsyncStream(_Streamed[AnswerT, ChunkT]):
     """The same, awaited."""
 
-    def __init__(self, pieces: AsyncGenerator[bytes], reader: AnswerReader[AnswerT, ChunkT]) -> None:
+    def __init__(self, chunks: AsyncGenerator[ChunkT], reader: AnswerReader[AnswerT, ChunkT]) -> None:
         super().__init__(reader)
-        self._chunks = self._read(pieces)
-
-    async def _read(self, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[ChunkT]:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                for chunk in self._reader.feed(piece):
-                    yield chunk
-                if self._reader.answer is not None:
-                    return
-        self._reader.finish()
+        self._chunks = chunks
 
     def __aiter__(self) -> AsyncIterator[ChunkT]:
         return self._chunks

@@ -11,6 +11,7 @@ import httpx
 
 from fivefold.calls import Call, Exchange, Reply, Timeouts
 from fivefold.errors import ConnectionFailed, FivefoldError, TimedOut
+from fivefold.parsing import ModelT, parsed
 from fivefold.retries import error_from
 
 ResultT = TypeVar("ResultT")
@@ -63,6 +64,13 @@ class SyncTransport:
         exchange = Exchange(call, self._timeouts)
         return self._persist(exchange, lambda: self._whole(exchange))
 
+    def ask(self, call: Call, answer: type[ModelT]) -> ModelT:
+        """The answer as its type. Raises FivefoldError."""
+        return parsed(answer, self.send(call).content, call.id)
+
+    def pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+
     def stream(self, call: Call) -> Generator[bytes]:
         """The answer as it comes; sent at the first `next`, never repeated once it has begun. Raises FivefoldError."""
         exchange = Exchange(call, self._timeouts)
@@ -77,7 +85,7 @@ class SyncTransport:
                 return attempt()
             except FivefoldError as error:
                 pause_s = exchange.pause_s(error, random.random())
-            self._sleep(pause_s)
+            self.pause(pause_s)
 
     def _whole(self, exchange: Exchange) -> Reply:
         response = self._open(exchange)
@@ -115,6 +123,12 @@ class AsyncTransport:
         exchange = Exchange(call, self._timeouts)
         return await self._persist(exchange, lambda: self._whole(exchange))
 
+    async def ask(self, call: Call, answer: type[ModelT]) -> ModelT:
+        return parsed(answer, (await self.send(call)).content, call.id)
+
+    async def pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
+
     async def stream(self, call: Call) -> AsyncGenerator[bytes]:
         exchange = Exchange(call, self._timeouts)
         response = await self._persist(exchange, lambda: self._open(exchange))
@@ -131,7 +145,7 @@ class AsyncTransport:
                 return await attempt()
             except FivefoldError as error:
                 pause_s = exchange.pause_s(error, random.random())
-            await self._sleep(pause_s)
+            await self.pause(pause_s)
 
     async def _whole(self, exchange: Exchange) -> Reply:
         response = await self._open(exchange)

@@ -22,6 +22,10 @@ class Metrics:
             "fivefold_request_seconds", "Arrival to answer", ["route"], buckets=LATENCY_SECONDS, registry=self.registry
         )
         self.queued_jobs = Gauge("fivefold_queued_jobs", "Jobs waiting", ["model"], registry=self.registry)
+        self.queued_seconds = Gauge(
+            "fivefold_queued_seconds", "Predicted seconds waiting and running", ["model"], registry=self.registry
+        )
+        self.workers = Gauge("fivefold_workers", "Workers with a fresh heartbeat", registry=self.registry)
         self.rows = Counter("fivefold_rows", "Rows by how they ended", ["model", "end"], registry=self.registry)
         self.steps = Counter("fivefold_steps", "Steps run", ["model", "session_kind"], registry=self.registry)
         self.step_seconds = Histogram(

@@ -2,7 +2,7 @@
 
 import typer
 
-from fivefold.cli import anomaly, enhance, generate, models, sample, score
+from fivefold.cli import anomaly, enhance, generate, jobs, models, queue, sample, score
 from fivefold.cli.reporting import ReportingGroup
 
 app = typer.Typer(
@@ -14,5 +14,5 @@ app = typer.Typer(
     "A service that asks for a key gets the one in the variable `FIVEFOLD_API_KEY`.",
     epilog="Exit codes: 0 done; 1 the service could not, or not for every input; 2 the command or its input is wrong.",
 )
-for module in (models, sample, enhance, score, anomaly, generate):
+for module in (models, sample, enhance, score, anomaly, generate, jobs, queue):
     module.register(app)

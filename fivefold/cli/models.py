@@ -1,21 +1,18 @@
 """`fivefold models` and `fivefold ready`: what is served now."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from fivefold.cards import ModelCard
 from fivefold.cli.options import DEFAULT_URL, Json, Url, connect
-from fivefold.cli.reporting import examples
+from fivefold.cli.reporting import examples, print_table
 from fivefold.cli.served import shape_of
 from fivefold.errors import NotReady
 
-PIPE_WIDTH = 200
 COLUMNS = ("model", "family", "default", "data", "operations", "exactness")
 
 
@@ -36,7 +33,7 @@ def models(
         shown = [card.model_dump(mode="json") for card in cards]
         typer.echo(json.dumps(shown if name is None else shown[0], indent=2))
     else:
-        _console().print(_table(cards) if name is None else _details(cards[0]))
+        print_table(_table(cards) if name is None else _details(cards[0]))
 
 
 def ready(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
@@ -49,11 +46,6 @@ def ready(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
         raise NotReady(f"{url} is not ready: start the service with `python -m service`, or wait and ask again")
     if not as_json:
         typer.echo("ready")
-
-
-def _console() -> Console:
-    console = Console(file=sys.stdout, highlight=False)
-    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
 
 
 def _table(cards: list[ModelCard]) -> Table:

@@ -8,9 +8,12 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from typer.core import TyperGroup
 
 from fivefold.errors import FivefoldError, InvalidInput
+
+PIPE_WIDTH = 200
 
 
 class ReportingGroup(TyperGroup):
@@ -32,6 +35,12 @@ class ReportingGroup(TyperGroup):
 def note(text: str) -> None:
     """One line for people."""
     typer.echo(" ".join(text.split()), err=True)
+
+
+def print_table(table: Table) -> None:
+    """On stdout; as wide as the terminal, or as a line may be where there is none."""
+    console = Console(file=sys.stdout, highlight=False)
+    (console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)).print(table)
 
 
 def finish(failed: int, total: int, noun: str) -> None:

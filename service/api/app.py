@@ -3,7 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -12,25 +12,21 @@ from starlette.responses import Response
 
 from fivefold.errors import FivefoldError
 from model_store.store import Store
+from service.api.admin import admin_router
 from service.api.catalogue import Catalogue
+from service.api.jobs import jobs_router
 from service.api.keys import read_keys
 from service.api.openapi import openapi
 from service.api.problems import BY_STATUS, problem_response
-from service.api.routes import Rooms, operation_route
+from service.api.rooms import Queue, Rooms
+from service.api.routes import operation_route
 from service.api.security import Exchange
 from service.api.system import system_router
-from service.broker.base import Admin, Producer
 from service.families.registry import Family
 from service.settings import Settings
 from service.telemetry import Metrics
 
 DESCRIPTION = "One service for families of generative models: exact, isolated, one loop."
-
-
-class Queue(Producer, Admin, Protocol):
-    """The faces of the broker that the API sees."""
-
-    async def close(self) -> None: ...
 
 
 def create_app(
@@ -45,15 +41,17 @@ def create_app(
     )
     catalogue = Catalogue(settings, store, broker)
     pipelines = [pipeline for family in families for pipeline in family.pipelines]
-    rooms = Rooms(settings, broker, catalogue)
+    rooms = Rooms(settings, broker, catalogue, {pipeline.operation.path: pipeline for pipeline in pipelines})
     app.router.routes.extend(operation_route(rooms, pipeline) for pipeline in pipelines)
-    app.include_router(system_router(catalogue, families, metrics))
+    app.include_router(jobs_router(rooms))
+    app.include_router(admin_router(broker, catalogue, settings))
+    app.include_router(system_router(broker, catalogue, families, metrics))
     keys = None if settings.keys_file is None else read_keys(settings.keys_file)
     app.add_middleware(Exchange, metrics=metrics, keys=keys)
     app.add_exception_handler(HTTPException, _no_route)
 
     def document() -> dict[str, Any]:
-        app.openapi_schema = app.openapi_schema or openapi(app, [pipeline.operation for pipeline in pipelines])
+        app.openapi_schema = app.openapi_schema or openapi(app, pipelines)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

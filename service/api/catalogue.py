@@ -1,7 +1,7 @@
 """Which models are served now: names resolved through the store, workers known by their heartbeats."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -35,6 +35,8 @@ class Catalogue:
     admin: Admin
     clock: Callable[[], float] = time.time
     _seen_at: float = 0.0
+    _workers: Sequence[WorkerStatus] = ()
+    _aliases: Mapping[str, str] = field(default_factory=dict)
     _resolved: dict[str, Model] = field(default_factory=dict)
     _served: dict[ModelRef, Served] = field(default_factory=dict)
 
@@ -46,7 +48,7 @@ class Catalogue:
     async def find(self, reference: str | None, family: str) -> Served:
         """The served model that a request means. Raises UnknownModel, NotReady."""
         await self._refresh()
-        model = self._resolve(reference) if reference is not None else await self._default(family)
+        model = self.model(reference) if reference is not None else await self._default(family)
         if model.ref not in self._served:
             there = ", ".join(str(ref) for ref in self._served) or "none yet"
             raise NotReady(f"no worker serves {model.ref} now; served are: {there}", retry_after_s=1.0)
@@ -56,44 +58,70 @@ class Catalogue:
         """The model that a request without one means: the first of its family by name, in its default version."""
         await self._refresh()
         own = {ref.name for ref, served in self._served.items() if served.model.manifest.params.family == family}
-        return self._resolve(min(own)).ref if own else None
+        return self.model(min(own)).ref if own else None
 
     async def reasons_not_ready(self) -> list[str]:
         """What is missing before every required model is served; empty where nothing is."""
         await self._refresh()
         if not self._served:
             return ["no worker with a fresh heartbeat serves a model"]
-        required = [self._resolve(reference).ref for reference in self.settings.models]
+        required = [self.model(reference).ref for reference in self.settings.models]
         return [f"{ref} is not served" for ref in required if ref not in self._served]
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        """Every worker with a fresh heartbeat."""
+        await self._refresh()
+        return self._workers
+
+    async def aliases(self, ref: ModelRef) -> list[str]:
+        """The other names of this version: those of the store, unless the broker has given them to another."""
+        await self._refresh()
+        meanings = self.store.aliases(ref.name)
+        for reference, meant in self._aliases.items():
+            name, _, alias = reference.partition("@")
+            if name == ref.name:
+                meanings[alias] = meant.partition("@")[2]
+        return sorted(alias for alias, version in meanings.items() if version == ref.version)
+
+    def model(self, reference: str) -> Model:
+        """The model of the store that a name, with a version or an alias or without, means. Raises UnknownModel."""
+        if reference not in self._resolved:
+            name, _, wanted = reference.partition("@")
+            meant = self._aliases.get(f"{name}@{wanted or store.DEFAULT_ALIAS}", reference)
+            try:
+                self._resolved[reference] = self.store.resolve(meant)
+            except store.UnknownModel as error:
+                raise self._unknown(reference) from error
+        return self._resolved[reference]
+
+    def versions(self, name: str) -> list[str]:
+        """Of a model of the store. Raises UnknownModel."""
+        try:
+            return self.store.versions(name)
+        except store.UnknownModel as error:
+            raise self._unknown(name) from error
+
+    def _unknown(self, reference: str) -> UnknownModel:
+        there = ", ".join(self.store.names())
+        return UnknownModel(f"there is no model {reference[:130]!r}; there are {there}: see /v1/models")
 
     async def _default(self, family: str) -> Model:
         if (ref := await self.default(family)) is None:
             raise NotReady(f"no worker serves a {family} model now", retry_after_s=1.0)
-        return self._resolve(str(ref))
-
-    def _resolve(self, reference: str) -> Model:
-        if reference not in self._resolved:
-            try:
-                self._resolved[reference] = self.store.resolve(reference)
-            except store.UnknownModel as error:
-                there = ", ".join(self.store.names())
-                raise UnknownModel(
-                    f"there is no model {reference[:130]!r}; there are {there}: see /v1/models"
-                ) from error
-        return self._resolved[reference]
+        return self.model(str(ref))
 
     async def _refresh(self) -> None:
         now = self.clock()
         if now - self._seen_at < FRESH_SECONDS:
             return
         self._seen_at = now
+        workers, self._aliases = await self.admin.workers(), await self.admin.aliases()
         self._resolved.clear()
-        workers = await self.admin.workers()
-        fresh = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
+        self._workers = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
         known = {ref: served.model for ref, served in self._served.items()}
         self._served = {}
-        for worker in fresh:
+        for worker in self._workers:
             for served in worker.models:
                 with suppress(UnknownModel):  # a worker with a store of its own
-                    model = known.get(served.ref) or self._resolve(str(served.ref))
+                    model = known.get(served.ref) or self.model(str(served.ref))
                     self._served[served.ref] = Served(model, worker, served)

@@ -23,6 +23,7 @@ from service.images import encode_apng, encode_png
 
 ResultT = TypeVar("ResultT")
 FRAME_MS = 80
+LARGE_BYTES, MANY_ROWS = 32_768, 8  # what takes so long that the event loop must not wait for it
 
 
 @dataclass(frozen=True)

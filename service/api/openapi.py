@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from fivefold.errors import Invalid
+from fivefold.jobs import JobDocument
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, AnyOperation
 from service.api.problems import PROBLEM_TYPE
+from service.families.pipeline import Pipeline
 
 REFERENCE = "#/components/schemas/{model}"
 ERRORS = ("401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504")
@@ -20,6 +22,14 @@ SECURITY_SCHEMES = {
     "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     "bearer": {"type": "http", "scheme": "bearer"},
 }
+
+PARAMETERS = [
+    {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    for name, description in (
+        ("Prefer", "`respond-async`: answer 202 with a job; see /v1/jobs"),
+        ("Idempotency-Key", "the same key and body are the same job"),
+    )
+]
 
 
 class Problem(BaseModel):
@@ -34,23 +44,28 @@ class Problem(BaseModel):
     errors: list[Invalid]
 
 
-def openapi(app: FastAPI, operations: Sequence[AnyOperation]) -> dict[str, Any]:
+def openapi(app: FastAPI, pipelines: Sequence[Pipeline[Any]]) -> dict[str, Any]:
     """FastAPI's document of the system routes, with the operations added."""
+    operations = [pipeline.operation for pipeline in pipelines]
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     references, definitions = models_json_schema(list(_models(operations)), ref_template=REFERENCE)
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
-    document["security"] = _security([])
+    document["security"] = security([])
     schemas = components.setdefault("schemas", {})
     schemas.update(definitions.get("$defs", {}))
     problem = {PROBLEM_TYPE: {"schema": references[Problem, "serialization"]}}
-    for operation in operations:
-        document["paths"][operation.path] = {"post": _operation(operation, references, problem)}
+    for pipeline in pipelines:
+        described = _operation(pipeline.operation, references, problem)
+        if pipeline.session_kind is not None:
+            described["responses"]["202"] = _accepted(references)
+        document["paths"][pipeline.operation.path] = {"post": described}
     return document
 
 
 def _models(operations: Iterable[AnyOperation]) -> Iterable[tuple[type[BaseModel], Any]]:
     yield Problem, "serialization"
+    yield JobDocument, "serialization"
     for operation in operations:
         yield operation.request, "validation"
         yield operation.answer, "serialization"
@@ -70,9 +85,10 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
     return {
         "operationId": f"{operation.family}_{operation.name.replace('-', '_')}",
         "tags": [operation.family],
-        "security": _security([operation.scope]),
+        "security": security([operation.scope]),
         "summary": operation.summary,
         "description": (operation.request.__doc__ or "").strip(),
+        "parameters": PARAMETERS,
         "requestBody": {"required": True, "content": body},
         "responses": {
             "200": {"description": "The answer", "content": answers},
@@ -81,7 +97,13 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
     }
 
 
-def _security(scopes: list[str]) -> list[dict[str, list[str]]]:
+def _accepted(references: Any) -> dict[str, Any]:
+    location = {"description": "/v1/jobs/{id}", "schema": {"type": "string"}}
+    content = {JSON_TYPE: {"schema": references[JobDocument, "serialization"]}}
+    return {"description": "A job: `Prefer: respond-async`", "headers": {"Location": location}, "content": content}
+
+
+def security(scopes: list[str]) -> list[dict[str, list[str]]]:
     """A key in either header, with the scopes it needs."""
     return [NO_KEY, *({name: scopes} for name in SECURITY_SCHEMES)]
 

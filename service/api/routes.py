@@ -2,8 +2,6 @@
 
 import hashlib
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
@@ -14,26 +12,13 @@ from fivefold.errors import InvalidInput
 from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
 from service import rng
 from service.api.bodies import read_request
-from service.api.catalogue import Catalogue
-from service.api.encoding import aside, encode, negotiate
+from service.api.encoding import LARGE_BYTES, MANY_ROWS, aside, encode, negotiate
+from service.api.jobs import accepted
+from service.api.rooms import Rooms
 from service.api.security import read_body, require
 from service.api.stream import event_stream
 from service.api.submission import Submission
-from service.broker.base import Producer
 from service.families.pipeline import Pipeline
-from service.settings import Settings
-
-LARGE_BODY_BYTES, MANY_ROWS = 32_768, 8
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """What a route works with."""
-
-    settings: Settings
-    producer: Producer
-    catalogue: Catalogue
-    waiting: Counter[str] = field(default_factory=Counter)  # requests by the job they wait for
 
 
 def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
@@ -45,6 +30,9 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
         http.scope["route"] = route  # names the metrics
         media_type = negotiate(http.headers.get("accept", "*/*"), offered)
         submission = await _prepare(rooms, pipeline, http)
+        if submission.detached:
+            await submission.submit(rooms.producer, stream=True)
+            return accepted(await rooms.jobs.status(submission.job_ids[0], submission.tenant.name))
         if media_type == EVENT_STREAM_TYPE:
             return await event_stream(submission, rooms.producer, http)
         await submission.submit(rooms.producer, stream=False)
@@ -63,7 +51,7 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
     arrived_at, key = time.time(), http.headers.get("idempotency-key")
     tenant = require(http, pipeline.operation.scope)
     body = await read_body(http, rooms.settings.max_body_bytes)
-    large = len(body) > LARGE_BODY_BYTES
+    large = len(body) > LARGE_BYTES
     content_type = http.headers.get("content-type", "")
     asked = await aside(lambda: read_request(pipeline.operation, content_type, http.query_params, body), large=large)
     served = await rooms.catalogue.find(asked.model, pipeline.operation.family)
@@ -74,10 +62,26 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
             f"{len(prepared)} items given, the limit is {rooms.settings.max_rows}: send several requests"
         )
     asked_sha256 = _asked_sha256(http, body) if key is not None else ""
-    traceparent = http.headers.get("traceparent")
     return Submission(
-        request, pipeline, served, prepared, arrived_at, rooms.waiting, tenant, key, asked_sha256, traceparent
+        request=request,
+        pipeline=pipeline,
+        model=served.model,
+        prepared=prepared,
+        arrived_at=arrived_at,
+        served=served,
+        waiting=rooms.waiting,
+        tenant=tenant,
+        detached=pipeline.session_kind is not None and prefers_async(http),
+        idempotency_key=key,
+        asked_sha256=asked_sha256,
+        traceparent=http.headers.get("traceparent"),
     )
+
+
+def prefers_async(http: HttpRequest) -> bool:
+    """RFC 7240: `Prefer: respond-async`, among other preferences or alone."""
+    preferences = ",".join(http.headers.getlist("prefer")).split(",")
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
 
 
 def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:

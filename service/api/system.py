@@ -1,6 +1,7 @@
 """Health, readiness, models, metrics."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -8,11 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from fivefold.cards import Health, ModelCard, ModelList
 from fivefold.errors import NotReady
 from service.api.catalogue import Catalogue, Served
+from service.broker.base import Producer, QueueAway
 from service.families.registry import Family
 from service.telemetry import Metrics
 
 
-def system_router(catalogue: Catalogue, families: Sequence[Family], metrics: Metrics) -> APIRouter:
+def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Family], metrics: Metrics) -> APIRouter:
     """The routes that are not operations."""
     router = APIRouter()
     operations = {family.name: [pipeline.operation.path for pipeline in family.pipelines] for family in families}
@@ -26,7 +28,7 @@ def system_router(catalogue: Catalogue, families: Sequence[Family], metrics: Met
             digest=ref.digest,
             family=family,
             default=await catalogue.default(family) == ref,
-            aliases=[name for name, version in catalogue.store.aliases(ref.name).items() if version == ref.version],
+            aliases=await catalogue.aliases(ref),
             operations=operations[family],
             device=served.worker.device,
             scope=served.worker.scope,
@@ -57,6 +59,17 @@ def system_router(catalogue: Catalogue, families: Sequence[Family], metrics: Met
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def prometheus() -> Response:
+        with suppress(QueueAway):  # what this process counts by itself is told all the same
+            await measure(queue, catalogue, metrics)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def measure(queue: Producer, catalogue: Catalogue, metrics: Metrics) -> None:
+    """What only the queue knows: read when somebody asks. Raises QueueAway."""
+    metrics.workers.set(len(await catalogue.workers()))
+    depths = {ref: await queue.depth(ref) for ref in [str(served.model.ref) for served in await catalogue.served()]}
+    metrics.queued_seconds.clear()
+    for model, depth in depths.items():
+        metrics.queued_seconds.labels(model).set(depth.predicted_seconds)

@@ -166,6 +166,10 @@ class Producer(Protocol):
 
     async def depth(self, model: str) -> Depth: ...
 
+    async def close(self) -> None:
+        """Let the connections of this event loop go."""
+        ...
+
 
 class Consumer(Protocol):
     """What a worker does. Every change is fenced by the lease's token."""
@@ -226,7 +230,3 @@ class Admin(Protocol):
 
 class Broker(Producer, Consumer, Admin, Protocol):
     """All three faces of one queue."""
-
-    async def close(self) -> None:
-        """Let connections go."""
-        ...

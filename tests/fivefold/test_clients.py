@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hostile import EVENTS, JSON, Asked, HostileServer, Script, answer, head, problem
+from both import BODY, IMAGES, PREVIEW, Outcome, comparable, event, plain, stream
+from hostile import JSON, HostileServer, Script, answer, head, problem
 
 from fivefold import AsyncClient, Client, Image, Timeouts
 from fivefold.cards import ModelCard
@@ -28,17 +29,6 @@ from fivefold.flow import SAMPLE, FlowSampleRequest
 from fivefold.operation import NPY_TYPE, FailedItem
 from fivefold.streaming import AsyncStream, Stream
 
-META = {
-    "model": {"name": "m", "version": "1", "digest": "d"},
-    "exactness": "bitwise",
-    "scope": "here",
-    "timing": {"queue_ms": 0, "compute_ms": 1, "total_ms": 2.5},
-    "receipt": "r",
-}
-FAILED = {"index": 1, "error": {"code": "row_failed", "message": "alone"}}
-BODY = {"items": [{"index": 0, "seed": 7, "row": [1.5]}, FAILED], "parameters": {"n": 2}, "meta": META}
-IMAGES = {"items": [{"index": 0, "seed": 7, "image": "UE5H"}], "parameters": {}, "meta": META}
-PREVIEW = {"index": 0, "step": 1, "steps": 2, "sigma": 0.5, "image": "UE5H"}
 CARD = {
     "name": "m",
     "version": "1",
@@ -56,14 +46,6 @@ CARD = {
     "parameters": {},
 }
 GOOD = answer(200, BODY)
-
-
-def event(name: str, data: object) -> bytes:
-    return f"event: {name}\r\ndata: {json.dumps(data)}\r\n\r\n".encode()
-
-
-def stream(*events: bytes, hold: bool = False) -> Script:
-    return Script(head(200, EVENTS) + b": hello\n\n" + b"".join(events), hold=hold)
 
 
 def sample(client: Any) -> Any:
@@ -189,15 +171,6 @@ SCENARIOS = (
 )
 
 
-@dataclass
-class Outcome:
-    """What one client made of a scenario."""
-
-    result: Any
-    pauses_s: list[float]
-    asked: list[Asked]
-
-
 def run_sync(server: HostileServer, scenario: Scenario) -> Outcome:
     server.play(scenario.script)
     pauses_s: list[float] = []
@@ -228,17 +201,6 @@ async def run_async(server: HostileServer, scenario: Scenario) -> Outcome:
         except FivefoldError as error:
             result = error
     return Outcome(result, pauses_s, server.asked)
-
-
-def plain(asked: Asked) -> tuple[Any, ...]:
-    """A request without the id that every call draws for itself."""
-    return asked.line, {**asked.headers, "x-request-id": "", "idempotency-key": ""}, asked.body
-
-
-def comparable(result: Any) -> Any:
-    if isinstance(result, FivefoldError):
-        return type(result), str(result), result.invalid, result.retry_after_s, result.retryable
-    return result
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])

@@ -3,7 +3,6 @@
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model_store.manifest import Exactness
 from training.checks import ExportRefused, check_declaration, check_parity, runner
 from training.export import Exported, GraphSource, record, row_stable
 
@@ -60,8 +60,7 @@ def source() -> GraphSource:
 
 
 def both_formats(source: GraphSource) -> list[Exported]:
-    # torch's own matrix product chooses its kernel by the size of the batch: TorchScript is "bucketed" at best.
-    return [source.onnx(), replace(source, exactness="bucketed").torchscript()]
+    return [source.onnx(), source.torchscript()]
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["onnx", "torchscript"])
@@ -109,9 +108,17 @@ def test_a_graph_whose_rows_see_each_other_is_refused() -> None:
         GraphSource("mixes", MixesRows(), rows(4), ("y",), atol=1e-5).onnx()
 
 
-def test_a_graph_whose_rows_see_each_other_is_not_even_bucketed() -> None:
-    with pytest.raises(ExportRefused, match="declares bucketed"):
-        GraphSource("mixes", MixesRows(), rows(4), ("y",), atol=1e-5, exactness="bucketed").onnx()
+@pytest.mark.parametrize("exactness", ["bucketed", "token_equal"])
+def test_a_graph_whose_rows_see_each_other_has_no_exactness(exactness: Exactness) -> None:
+    with pytest.raises(ExportRefused, match=f"declares {exactness}"):
+        GraphSource("mixes", MixesRows(), rows(4), ("y",), atol=1e-5, exactness=exactness).onnx()
+
+
+def test_torchscript_declares_what_it_has() -> None:
+    exported = GraphSource("plain", Elementwise(torch.neg, stable=False), rows(9), ("y",), atol=1e-5).torchscript()
+    assert exported.spec.exactness == "bitwise"
+    with pytest.raises(ExportRefused, match="declares token_equal"):
+        GraphSource("mixes", MixesRows(), rows(4), ("y",), atol=1e-5).torchscript()
 
 
 def test_a_graph_that_deviates_from_torch_is_refused_with_both_figures(source: GraphSource) -> None:
@@ -132,7 +139,7 @@ def test_a_declaration_of_another_shape_is_refused(source: GraphSource) -> None:
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 def test_a_graph_says_nothing_of_the_machine_it_was_made_on(source: GraphSource, kind: str) -> None:
-    data = replace(source, exactness="bucketed").torchscript().data if kind == "torchscript" else source.onnx().data
+    data = source.torchscript().data if kind == "torchscript" else source.onnx().data
     files = [data]
     if kind == "torchscript":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

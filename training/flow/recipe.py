@@ -71,9 +71,7 @@ class ShuttleRecipe(FlowRecipe):
         )
 
     def twins(self, forward: GraphSource, inverse: GraphSource) -> Mapping[str, Mapping[str, Exported]]:
-        # torch's matrix product sums in another order for another number of rows.
-        sources = (replace(source, exactness="bucketed") for source in (forward, inverse))
-        return {"torchscript": {source.name: source.torchscript() for source in sources}}
+        return {"torchscript": {source.name: source.torchscript() for source in (forward, inverse)}}
 
 
 @dataclass(frozen=True)
