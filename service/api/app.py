@@ -1,8 +1,8 @@
 """create_app(settings, broker, store, families, metrics)."""
 
 import gc
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -37,7 +37,7 @@ def create_app(
     Raises InvalidKeys.
     """
     app = FastAPI(
-        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False
+        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan(broker), redirect_slashes=False
     )
     catalogue = Catalogue(settings, store, broker)
     pipelines = [pipeline for family in families for pipeline in family.pipelines]
@@ -58,12 +58,16 @@ def create_app(
     return app
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # What lives from here on lives for ever: without this the collector walks it in the middle of requests.
-    gc.collect()
-    gc.freeze()
-    yield
+def _lifespan(broker: Queue) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # What lives from here on lives for ever: without this the collector walks it in the middle of requests.
+        gc.collect()
+        gc.freeze()
+        yield
+        await broker.close()
+
+    return lifespan
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
+from machines import machines
 from shipped import REQUESTS
 
 from benchmarks.server import Server
@@ -36,6 +38,14 @@ async def receipts(url: str, calls: list[tuple[AnyOperation, Request]], at_once:
 
     async with AsyncClient(url) as client:
         return await asyncio.gather(*(call(client, *each) for each in calls))
+
+
+async def test_every_replica_and_worker_answers_with_the_same_bytes(service: Server, tmp_path: Path) -> None:
+    calls = load()
+    alone = await receipts(service.url, calls, at_once=1)
+    with machines(tmp_path, replicas=2, workers=2) as between:
+        answers = await asyncio.gather(*(receipts(url, calls, at_once=24) for url in between.urls))
+    assert answers == [alone, alone]
 
 
 async def bad_requests(url: str, count: int) -> None:
