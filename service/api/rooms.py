@@ -15,6 +15,8 @@ from service.settings import Settings
 class Queue(Producer, Admin, Protocol):
     """The faces of the broker that the API sees."""
 
+    async def close(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class Rooms:
