@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from fivefold.errors import InternalError
 from service.arrays import CorruptFrame
-from service.broker.base import ControlMessage, Emission, WorkerStatus
+from service.broker.base import ControlMessage, Emission, QueueAway, WorkerStatus
 from service.broker.redis import keys
 from service.broker.redis.codec import decode_job, decode_order, encode_event, encode_worker
 from service.broker.redis.keys import prefix, prefix_of
@@ -65,7 +65,10 @@ class RedisConsumer(Link):
         await asyncio.gather(self.run("beat", [keys.WORKERS], status.id, encode_worker(status)), *announced)
 
     async def control(self) -> AsyncIterator[ControlMessage]:
-        newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
+        try:
+            newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
+        except QueueAway:  # what is ordered while the server is away nobody hears
+            return self._orders(b"$")
         return self._orders(newest[0][0] if newest else b"0-0")
 
     async def _orders(self, after: bytes) -> AsyncIterator[ControlMessage]:
