@@ -1,6 +1,6 @@
 """Health, readiness, models, metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from fastapi import APIRouter, Response
@@ -19,33 +19,13 @@ def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Fami
     router = APIRouter()
     operations = {family.name: [pipeline.operation.path for pipeline in family.pipelines] for family in families}
 
-    async def card(served: Served) -> ModelCard:
-        model, manifest = served.model, served.model.manifest
-        family, ref = manifest.params.family, model.ref
-        return ModelCard(
-            name=ref.name,
-            version=ref.version,
-            digest=ref.digest,
-            family=family,
-            default=await catalogue.default(family) == ref,
-            aliases=await catalogue.aliases(ref),
-            operations=operations[family],
-            device=served.worker.device,
-            scope=served.worker.scope,
-            exactness=manifest.exactness,
-            licence=manifest.provenance.licence,
-            trained_at=manifest.provenance.trained_at,
-            metrics=manifest.metrics,
-            parameters=manifest.params.model_dump(mode="json", exclude={"family"}),
-        )
-
     @router.get("/v1/models", summary="Every model that is served now")
     async def models() -> ModelList:
-        return ModelList(models=[await card(served) for served in await catalogue.served()])
+        return ModelList(models=[await card_of(served, catalogue, operations) for served in await catalogue.served()])
 
     @router.get("/v1/models/{name}", summary='One model, by "name" or "name@version"')
     async def model(name: str) -> ModelCard:
-        return await card(await catalogue.find(name, ""))
+        return await card_of(await catalogue.find(name, ""), catalogue, operations)
 
     @router.get("/healthz/live", summary="The process answers")
     async def live() -> Health:
@@ -64,6 +44,28 @@ def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Fami
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def card_of(served: Served, catalogue: Catalogue, operations: Mapping[str, list[str]]) -> ModelCard:
+    """`operations` are the paths of each family's."""
+    model, manifest = served.model, served.model.manifest
+    family, ref = manifest.params.family, model.ref
+    return ModelCard(
+        name=ref.name,
+        version=ref.version,
+        digest=ref.digest,
+        family=family,
+        default=await catalogue.default(family) == ref,
+        aliases=await catalogue.aliases(ref),
+        operations=operations[family],
+        device=served.worker.device,
+        scope=served.worker.scope,
+        exactness=manifest.exactness,
+        licence=manifest.provenance.licence,
+        trained_at=manifest.provenance.trained_at,
+        metrics=manifest.metrics,
+        parameters=manifest.params.model_dump(mode="json", exclude={"family"}),
+    )
 
 
 async def measure(queue: Producer, catalogue: Catalogue, metrics: Metrics) -> None:
