@@ -1,6 +1,8 @@
 """Which models are served now: names resolved through the store, workers known by their heartbeats."""
 
+import asyncio
 import time
+from asyncio import Task
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +37,7 @@ class Catalogue:
     admin: Admin
     clock: Callable[[], float] = time.time
     _seen_at: float = 0.0
+    _reading: Task[None] | None = None
     _workers: Sequence[WorkerStatus] = ()
     _aliases: Mapping[str, str] = field(default_factory=dict)
     _resolved: dict[str, Model] = field(default_factory=dict)
@@ -111,11 +114,18 @@ class Catalogue:
         return self.model(str(ref))
 
     async def _refresh(self) -> None:
-        now = self.clock()
-        if now - self._seen_at < FRESH_SECONDS:
-            return
-        self._seen_at = now
-        workers, self._aliases = await self.admin.workers(), await self.admin.aliases()
+        """One reading at a time, which everybody waits for. Raises QueueAway."""
+        if self._reading is None or (self._reading.done() and self.clock() - self._seen_at >= FRESH_SECONDS):
+            self._reading = asyncio.create_task(self._read())
+        if not self._reading.done():
+            await asyncio.wait([self._reading])
+        self._reading.result()
+
+    async def _read(self) -> None:
+        try:
+            workers, self._aliases = await asyncio.gather(self.admin.workers(), self.admin.aliases())
+        finally:
+            self._seen_at = now = self.clock()
         self._resolved.clear()
         self._workers = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
         known = {ref: served.model for ref, served in self._served.items()}

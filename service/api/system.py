@@ -1,5 +1,6 @@
 """Health, readiness, models, metrics."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from service.api.catalogue import Catalogue, Served
 from service.broker.base import Producer, QueueAway
 from service.families.registry import Family
 from service.telemetry import Metrics
+
+READY_SECONDS = 0.5  # a probe never hangs on a queue that is away
 
 
 def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Family], metrics: Metrics) -> APIRouter:
@@ -33,7 +36,12 @@ def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Fami
 
     @router.get("/healthz/ready", summary="Every required model is served; 503 with the reasons until then")
     async def ready() -> Health:
-        if reasons := await catalogue.reasons_not_ready():
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                reasons = await catalogue.reasons_not_ready()
+        except TimeoutError:
+            reasons = [f"the queue's server does not answer within {READY_SECONDS} s"]
+        if reasons:
             raise NotReady("; ".join(reasons), retry_after_s=1.0)
         return Health(status="ready")
 
@@ -71,7 +79,8 @@ async def card_of(served: Served, catalogue: Catalogue, operations: Mapping[str,
 async def measure(queue: Producer, catalogue: Catalogue, metrics: Metrics) -> None:
     """What only the queue knows: read when somebody asks. Raises QueueAway."""
     metrics.workers.set(len(await catalogue.workers()))
-    depths = {ref: await queue.depth(ref) for ref in [str(served.model.ref) for served in await catalogue.served()]}
+    models = [str(served.model.ref) for served in await catalogue.served()]
+    depths = await asyncio.gather(*map(queue.depth, models))
     metrics.queued_seconds.clear()
-    for model, depth in depths.items():
+    for model, depth in zip(models, depths, strict=True):
         metrics.queued_seconds.labels(model).set(depth.predicted_seconds)
