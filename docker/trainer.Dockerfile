@@ -9,6 +9,8 @@ RUN mkdir fivefold && touch README.md fivefold/__init__.py \
  && pip install --no-cache-dir "$TORCH" \
  && pip install --no-cache-dir '.[train]' \
  && pip uninstall --yes fivefold
+# Data sets come as Debian packages; what apt knows of them is kept. Others are put on the volume by hand.
+RUN apt-get update
 RUN useradd --uid 10001 --no-create-home fivefold && install -d -o fivefold /data /runs /trained
 WORKDIR /app
 COPY LICENSE .

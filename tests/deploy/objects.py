@@ -3,6 +3,7 @@
 import functools
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,10 @@ def written() -> list[Object]:
 
 
 def make_secrets(folder: Path) -> None:
-    """What `make FOLDER/fivefold_redis_url` writes."""
+    """The files that docs/deployment.md asks for: a password, and the keys of the API."""
     subprocess.run(["make", "-s", f"{folder}/fivefold_redis_url"], cwd=ROOT, check=True)
+    key = ["key", "acme", "--scopes", "generate,score", "--append", str(folder / "fivefold_keys")]
+    subprocess.run([sys.executable, "-m", "service", *key], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 def of_kind(objects: list[Object], *kinds: str) -> list[Object]:

@@ -36,6 +36,9 @@ def test_every_image_has_a_version(objects: list[Object], version: str) -> None:
 def test_references_exist(objects: list[Object]) -> None:
     for _, spec in pods(objects):
         secrets = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+        sources = [one for volume in spec["volumes"] for one in volume.get("projected", {}).get("sources", ())]
+        secrets |= {source["secret"]["name"] for source in sources}
+        assert secrets
         maps = {one["configMapRef"]["name"] for box in spec["containers"] for one in box.get("envFrom", ())}
         volumes = {volume["name"] for volume in spec["volumes"]}
         claims = {
