@@ -1,6 +1,8 @@
 """Client and AsyncClient: call(operation, request), stream, and one named method per operation."""
 
 import asyncio
+import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Self
@@ -8,7 +10,7 @@ from urllib.parse import quote
 
 from fivefold.calls import Call, Reply, Timeouts
 from fivefold.cards import ModelCard, ModelList
-from fivefold.errors import NotReady, TransportError
+from fivefold.errors import InvalidInput, NotReady, TransportError
 from fivefold.methods import Methods
 from fivefold.operation import (
     EVENT_STREAM_TYPE,
@@ -25,14 +27,19 @@ from fivefold.streaming import AnswerReader, AsyncStream, Stream
 from fivefold.transport import AsyncTransport, SyncTransport
 
 BASE_URL, MODELS_PATH = "http://127.0.0.1:8000", "/v1/models"
+API_KEY_VARIABLE, API_KEY = "FIVEFOLD_API_KEY", re.compile(r"[!-~]+")
 
 
 class _Calls:
-    """What the two clients share: how a request becomes a call. `timeout` alone is the total in seconds."""
+    """What the two clients share: how a request becomes a call. `timeout` alone is the total in seconds.
 
-    def __init__(self, base_url: str, timeout: Timeouts | float, max_retries: int) -> None:
+    `api_key` is what FIVEFOLD_API_KEY holds where it is not given. Raises InvalidInput for what cannot be a key.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None, timeout: Timeouts | float, max_retries: int) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(f"base_url {base_url!r} has no scheme: write it as {BASE_URL}")
+        self._headers = _key_header(api_key if api_key is not None else os.environ.get(API_KEY_VARIABLE, ""))
         self._max_retries = max_retries
         self._timeouts = timeout if isinstance(timeout, Timeouts) else Timeouts(read_s=timeout, total_s=timeout)
 
@@ -44,6 +51,13 @@ class _Calls:
         return Call("GET", path, max_retries=self._max_retries)
 
 
+def _key_header(key: str) -> dict[str, str]:
+    # Judged before it is sent: the transport's errors would quote what cannot be a header.
+    if key and not API_KEY.fullmatch(key):
+        raise InvalidInput(f"the API key has white space or characters beyond ASCII: see {API_KEY_VARIABLE} or api_key")
+    return {"x-api-key": key} if key else {}
+
+
 class Client(Methods, _Calls):
     """Blocks until the answer is there. Every method raises a class of `fivefold.errors`."""
 
@@ -51,12 +65,13 @@ class Client(Methods, _Calls):
         self,
         base_url: str = BASE_URL,
         *,
+        api_key: str | None = None,
         timeout: Timeouts | float = 600.0,
         max_retries: int = 2,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(base_url, timeout, max_retries)
-        self._transport = SyncTransport(base_url, self._timeouts, sleep)
+        super().__init__(base_url, api_key, timeout, max_retries)
+        self._transport = SyncTransport(base_url, self._headers, self._timeouts, sleep)
 
     def call(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT) -> AnswerT:
         """The answer of any operation: what a named method does, for a family that has none."""
@@ -107,12 +122,13 @@ class AsyncClient(Methods, _Calls):
         self,
         base_url: str = BASE_URL,
         *,
+        api_key: str | None = None,
         timeout: Timeouts | float = 600.0,
         max_retries: int = 2,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(base_url, timeout, max_retries)
-        self._transport = AsyncTransport(base_url, self._timeouts, sleep)
+        super().__init__(base_url, api_key, timeout, max_retries)
+        self._transport = AsyncTransport(base_url, self._headers, self._timeouts, sleep)
 
     async def call(self, operation: Operation[RequestT, AnswerT, ChunkT], request: RequestT) -> AnswerT:
         call = self._post(operation, request)

@@ -95,6 +95,7 @@ class DiffusionPreview(Chunk):
 SAMPLE = Operation(
     family="diffusion",
     name="sample",
+    scope="generate",
     summary="Sample images of a class, with previews of every step",
     request=DiffusionSampleRequest,
     answer=Answer[DiffusionSample],
@@ -106,6 +107,7 @@ SAMPLE = Operation(
 ENHANCE = Operation(
     family="diffusion",
     name="enhance",
+    scope="generate",
     summary="Denoise, super-resolve or inpaint images",
     request=DiffusionEnhanceRequest,
     answer=Answer[DiffusionRestoration],

@@ -2,6 +2,8 @@
 
 FivefoldError
 ├── InvalidInput            invalid_input            the request cannot be run; `invalid` names the places
+├── Unauthenticated         unauthenticated          no key, or one that is not known here
+├── Forbidden               forbidden                the key has not the scope that this needs
 ├── NotFound                not_found                no such path
 │   └── UnknownModel        unknown_model            no such model, version or alias
 ├── MethodNotAllowed        method_not_allowed
@@ -69,6 +71,14 @@ class InvalidInput(FivefoldError):
     def at(cls, place: str, message: str) -> "InvalidInput":
         """The request cannot be run because of this one place."""
         return cls(message, invalid=[Invalid(place=place, message=message)])
+
+
+class Unauthenticated(FivefoldError):
+    code, title = "unauthenticated", "Unauthenticated"
+
+
+class Forbidden(FivefoldError):
+    code, title = "forbidden", "Forbidden"
 
 
 class NotFound(FivefoldError):

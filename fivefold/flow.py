@@ -99,6 +99,7 @@ class FlowFrame(FlowSample):
 LOG_LIKELIHOOD: Operation[FlowLogLikelihoodRequest, Answer[FlowLogLikelihood], Chunk] = Operation(
     family="flow",
     name="log-likelihood",
+    scope="score",
     summary="Exact log-likelihood in nats and bits per dimension, with its parts",
     request=FlowLogLikelihoodRequest,
     answer=Answer[FlowLogLikelihood],
@@ -111,6 +112,7 @@ LOG_LIKELIHOOD: Operation[FlowLogLikelihoodRequest, Answer[FlowLogLikelihood], C
 ENCODE: Operation[FlowEncodeRequest, Answer[FlowEncoding], Chunk] = Operation(
     family="flow",
     name="encode",
+    scope="score",
     summary="Latents of data: the exact posterior z = f(x)",
     request=FlowEncodeRequest,
     answer=Answer[FlowEncoding],
@@ -123,6 +125,7 @@ ENCODE: Operation[FlowEncodeRequest, Answer[FlowEncoding], Chunk] = Operation(
 DECODE: Operation[FlowDecodeRequest, Answer[FlowSample], Chunk] = Operation(
     family="flow",
     name="decode",
+    scope="generate",
     summary="Data from latents: x = f^-1(z)",
     request=FlowDecodeRequest,
     answer=Answer[FlowSample],
@@ -135,6 +138,7 @@ DECODE: Operation[FlowDecodeRequest, Answer[FlowSample], Chunk] = Operation(
 SAMPLE: Operation[FlowSampleRequest, Answer[FlowSample], Chunk] = Operation(
     family="flow",
     name="sample",
+    scope="generate",
     summary="Draw data from the model",
     request=FlowSampleRequest,
     answer=Answer[FlowSample],
@@ -146,6 +150,7 @@ SAMPLE: Operation[FlowSampleRequest, Answer[FlowSample], Chunk] = Operation(
 INTERPOLATE: Operation[FlowInterpolateRequest, Answer[FlowFrame], Chunk] = Operation(
     family="flow",
     name="interpolate",
+    scope="generate",
     summary="Walk from one item to another through the latents",
     request=FlowInterpolateRequest,
     answer=Answer[FlowFrame],

@@ -17,6 +17,7 @@ EVENT_STREAM_TYPE = "text/event-stream"
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Priority = Literal["interactive", "normal", "bulk"]
+OperationScope = Literal["generate", "score"]
 
 
 class Wire(BaseModel):
@@ -149,6 +150,7 @@ ChunkT = TypeVar("ChunkT", bound=Chunk)
 class Operation(Generic[RequestT, AnswerT, ChunkT]):
     """One endpoint.
 
+    A key needs the `scope`: "generate" for what makes new content, "score" for what measures the data that is given.
     `bodies` maps each binary media type that is accepted beside JSON to the request field it fills (the other fields
     then come from the query string). `answers` lists the media types it can answer in; those that carry a single
     array take the first of the item's fields named in `main` that is present. `chunk` is None where nothing streams.
@@ -157,6 +159,7 @@ class Operation(Generic[RequestT, AnswerT, ChunkT]):
 
     family: str
     name: str
+    scope: OperationScope
     summary: str
     request: type[RequestT]
     answer: type[AnswerT]

@@ -10,6 +10,7 @@ from fivefold.errors import (
     Cancelled,
     ConnectionFailed,
     FivefoldError,
+    Forbidden,
     IdempotencyConflict,
     InternalError,
     Invalid,
@@ -21,6 +22,7 @@ from fivefold.errors import (
     PayloadTooLarge,
     QueueFull,
     TimedOut,
+    Unauthenticated,
     UnsupportedMediaType,
     error_of,
 )
@@ -30,6 +32,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S = 0.5, 8.0, 60.0
 # For answers that are not the service's own: a proxy's page, a load balancer's text.
 _BY_STATUS: Mapping[int, type[FivefoldError]] = {
     400: InvalidInput,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     405: MethodNotAllowed,
     406: NotAcceptable,

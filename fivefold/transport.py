@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from typing import TypeVar
 
@@ -45,10 +45,16 @@ def _seconds(error: httpx.TimeoutException) -> float:
 
 
 class SyncTransport:
-    """Blocks. `sleep` is what waits between attempts."""
+    """Blocks. `headers` go with every call, `sleep` is what waits between attempts."""
 
-    def __init__(self, base_url: str, timeouts: Timeouts, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._http = httpx.Client(base_url=base_url)
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http = httpx.Client(base_url=base_url, headers=headers)
         self._timeouts = timeouts
         self._sleep = sleep
 
@@ -95,9 +101,13 @@ class AsyncTransport:
     """The same, awaited."""
 
     def __init__(
-        self, base_url: str, timeouts: Timeouts, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url)
+        self._http = httpx.AsyncClient(base_url=base_url, headers=headers)
         self._timeouts = timeouts
         self._sleep = sleep
 

@@ -1,4 +1,4 @@
-"""`python -m service [all|check]`: reads Settings, wires the rooms together; the composition root."""
+"""`python -m service [all|check|key]`: reads Settings, wires the rooms together; the composition root."""
 
 import argparse
 import asyncio
@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from model_store.store import Store
 from service.api.app import create_app
+from service.api.issue import issue
+from service.api.keys import InvalidKeys
 from service.broker.base import Limits
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES, Family
@@ -96,8 +98,10 @@ def in_thread(worker: Worker) -> Iterator[None]:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["key"]:
+        return issue(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["all", "check"], default="all")
+    parser.add_argument("command", nargs="?", choices=["all", "check", "key"], default="all")
     command = parser.parse_args().command
     try:
         settings = Settings()
@@ -107,7 +111,11 @@ def main() -> int:
     configure_logging(settings.log_level)
     if command == "check":
         return 0 if check(settings) else 1
-    run_all(settings)
+    try:
+        run_all(settings)
+    except InvalidKeys as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -29,7 +29,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Job:
-    """One request on the queue. `deadline` is in seconds since the epoch; `reply_to` names the waiting API replica."""
+    """One request on the queue. `deadline` is in seconds since the epoch; `weight` is the tenant's share of the device.
+
+    A `detached` job outlives whoever waits for it. `request` is what its answer is made from when somebody asks later:
+    it is kept with the job, and the broker does not look inside.
+    """
 
     id: str
     model: ModelRef
@@ -41,10 +45,12 @@ class Job:
     deadline: float | None = None
     priority: Priority = "normal"
     tenant: str = "anonymous"
+    weight: float = 1.0
     idempotency_key: str | None = None
     body_sha256: str = ""
     traceparent: str | None = None
-    reply_to: str = ""
+    detached: bool = False
+    request: bytes = b""
 
     @cached_property
     def work(self) -> float:
@@ -72,7 +78,8 @@ class Failure:
 class Event:
     """One step of a row's answer. A re-run emits the same ids, "row.index", so that a client sees each once.
 
-    `compute_ms` is the device time of the steps the row took part in, so far.
+    `compute_ms` is the device time of the steps the row took part in, so far; `progress` is the part of its work that
+    is done, in [0, 1]; `scope` says where it ran: answers are exact within one scope.
     """
 
     job_id: str
@@ -82,6 +89,8 @@ class Event:
     arrays: Arrays = field(default_factory=dict)
     error: Failure | None = None
     compute_ms: float = 0.0
+    progress: float = 0.0
+    scope: str = ""
 
     @property
     def id(self) -> str:

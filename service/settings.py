@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     allow_public: bool = Field(False, description="listen beyond loopback although there are no API keys")
+    keys_file: Path | None = Field(None, description="the API keys; without it everybody is let in")
     store: Path = DEFAULT_ROOT
     models: tuple[str, ...] = Field((), description='what to serve, "name" or "name@version"; empty: everything')
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -37,9 +38,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _public_only_if_told(self) -> Self:
         loopback = self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        if not loopback and not self.allow_public:
+        if not loopback and self.keys_file is None and not self.allow_public:
             raise ValueError(
                 f"{self.host} is not a loopback address and there are no API keys: "
-                "listen on 127.0.0.1, or set FIVEFOLD_ALLOW_PUBLIC=true"
+                "listen on 127.0.0.1, set FIVEFOLD_KEYS_FILE, or let everybody in with FIVEFOLD_ALLOW_PUBLIC=true"
             )
         return self

@@ -26,6 +26,7 @@ class Clock:
 
 
 def job(name: str, rows: int = 1, seconds: float = 1.0, model: ModelRef = MODEL, **fields: Any) -> Job:
+    fields = {"detached": True, "request": b"{}"} | fields
     return Job(name, model, "toy/op", "kind", tuple(Row(i, i) for i in range(rows)), seconds, **fields)
 
 
@@ -50,9 +51,14 @@ async def take_one(broker: Broker) -> Lease:
     return lease
 
 
+async def emit(broker: Broker, lease: Lease, events: Sequence[Event]) -> bool:
+    """False where the lease is lost."""
+    return not await broker.emit([(lease, events)])
+
+
 async def finish(broker: Broker, lease: Lease) -> bool:
-    return await broker.emit(lease, [done(lease.job.id, row.index) for row in lease.job.rows])
+    return await emit(broker, lease, [done(lease.job.id, row.index) for row in lease.job.rows])
 
 
-async def read(broker: Broker, job_id: str, after: str | None = None) -> list[Event]:
-    return [event async for event in broker.events(job_id, after)]
+async def read(broker: Broker, job_id: str) -> list[Event]:
+    return [event async for event in broker.events(job_id)]

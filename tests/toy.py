@@ -74,6 +74,7 @@ class ToyTick(Chunk):
 SCALE: Operation[ToyScaleRequest, Answer[ToyScaled], Chunk] = Operation(
     family="toy",
     name="scale",
+    scope="score",
     summary="Twice the row and one",
     request=ToyScaleRequest,
     answer=Answer[ToyScaled],
@@ -86,6 +87,7 @@ SCALE: Operation[ToyScaleRequest, Answer[ToyScaled], Chunk] = Operation(
 COUNT: Operation[ToyCountRequest, Answer[ToyCounted], ToyTick] = Operation(
     family="toy",
     name="count",
+    scope="generate",
     summary="Halve noise step by step",
     request=ToyCountRequest,
     answer=Answer[ToyCounted],

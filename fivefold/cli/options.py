@@ -26,7 +26,10 @@ DEFAULT_URL = BASE_URL
 
 
 def connect(url: str) -> Client:
-    """A client of the service at `url`; close it. Raises InvalidInput for an address without a scheme."""
+    """A client of the service at `url`; close it. Raises InvalidInput for an address without a scheme.
+
+    The key is FIVEFOLD_API_KEY: an option would show it to everybody who lists the machine's processes.
+    """
     try:
         return Client(url)
     except ValueError as error:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from fivefold.errors import FivefoldError
 from model_store.store import Store
 from service.api.catalogue import Catalogue
+from service.api.keys import read_keys
 from service.api.openapi import openapi
 from service.api.problems import BY_STATUS, problem_response
 from service.api.routes import Rooms, operation_route
@@ -33,7 +34,10 @@ class Queue(Producer, Admin, Protocol):
 def create_app(
     settings: Settings, broker: Queue, store: Store, families: Sequence[Family], metrics: Metrics
 ) -> FastAPI:
-    """The HTTP process. It holds no device: what it knows of models, workers tell it through the broker."""
+    """The HTTP process. It holds no device: what it knows of models, workers tell it through the broker.
+
+    Raises InvalidKeys.
+    """
     app = FastAPI(
         title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False
     )
@@ -42,7 +46,8 @@ def create_app(
     rooms = Rooms(settings, broker, catalogue)
     app.router.routes.extend(operation_route(rooms, pipeline) for pipeline in pipelines)
     app.include_router(system_router(catalogue, families, metrics))
-    app.add_middleware(Exchange, metrics=metrics)
+    keys = None if settings.keys_file is None else read_keys(settings.keys_file)
+    app.add_middleware(Exchange, metrics=metrics, keys=keys)
     app.add_exception_handler(HTTPException, _no_route)
 
     def document() -> dict[str, Any]:

@@ -13,7 +13,13 @@ from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, AnyOperat
 from service.api.problems import PROBLEM_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
-ERRORS = ("404", "406", "413", "415", "422", "429", "500", "503", "504")
+ERRORS = ("401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504")
+# The empty one: a service without a keys file asks for none.
+NO_KEY: dict[str, list[str]] = {}
+SECURITY_SCHEMES = {
+    "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
 
 
 class Problem(BaseModel):
@@ -32,7 +38,10 @@ def openapi(app: FastAPI, operations: Sequence[AnyOperation]) -> dict[str, Any]:
     """FastAPI's document of the system routes, with the operations added."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     references, definitions = models_json_schema(list(_models(operations)), ref_template=REFERENCE)
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = SECURITY_SCHEMES
+    document["security"] = _security([])
+    schemas = components.setdefault("schemas", {})
     schemas.update(definitions.get("$defs", {}))
     problem = {PROBLEM_TYPE: {"schema": references[Problem, "serialization"]}}
     for operation in operations:
@@ -61,6 +70,7 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
     return {
         "operationId": f"{operation.family}_{operation.name.replace('-', '_')}",
         "tags": [operation.family],
+        "security": _security([operation.scope]),
         "summary": operation.summary,
         "description": (operation.request.__doc__ or "").strip(),
         "requestBody": {"required": True, "content": body},
@@ -69,6 +79,11 @@ def _operation(operation: AnyOperation, references: Any, problem: dict[str, Any]
             **{status: {"description": "A problem", "content": problem} for status in ERRORS},
         },
     }
+
+
+def _security(scopes: list[str]) -> list[dict[str, list[str]]]:
+    """A key in either header, with the scopes it needs."""
+    return [NO_KEY, *({name: scopes} for name in SECURITY_SCHEMES)]
 
 
 def _raw(media_type: str) -> dict[str, str]:

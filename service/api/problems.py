@@ -16,6 +16,8 @@ PROBLEM_TYPE = "application/problem+json"
 MAX_REPORTED = 10
 STATUS: dict[type[FivefoldError], int] = {
     errors.InvalidInput: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,
@@ -28,7 +30,12 @@ STATUS: dict[type[FivefoldError], int] = {
     errors.Cancelled: 499,
     FivefoldError: 500,
 }
-BY_STATUS: dict[int, type[FivefoldError]] = {404: errors.NotFound, 405: errors.MethodNotAllowed}
+BY_STATUS: dict[int, type[FivefoldError]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -54,6 +61,8 @@ def problem_response(error: FivefoldError, request_id: str, extra: Mapping[str, 
     """`extra` are headers that belong to the status, such as Allow."""
     document = problem(error, request_id)
     headers = {"x-should-retry": str(error.retryable).lower(), **(extra or {})}
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers |= {
             "retry-after": str(math.ceil(max(1.0, error.retry_after_s))),

@@ -16,7 +16,7 @@ from service import rng
 from service.api.bodies import read_request
 from service.api.catalogue import Catalogue
 from service.api.encoding import aside, encode, negotiate
-from service.api.security import read_body
+from service.api.security import read_body, require
 from service.api.stream import event_stream
 from service.api.submission import Submission
 from service.broker.base import Producer
@@ -61,6 +61,7 @@ def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
 async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> Submission:
     """Everything before the queue. Raises what a client can do wrong, and NotReady."""
     arrived_at, key = time.time(), http.headers.get("idempotency-key")
+    tenant = require(http, pipeline.operation.scope)
     body = await read_body(http, rooms.settings.max_body_bytes)
     large = len(body) > LARGE_BODY_BYTES
     content_type = http.headers.get("content-type", "")
@@ -74,7 +75,9 @@ async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> 
         )
     asked_sha256 = _asked_sha256(http, body) if key is not None else ""
     traceparent = http.headers.get("traceparent")
-    return Submission(request, pipeline, served, prepared, arrived_at, rooms.waiting, key, asked_sha256, traceparent)
+    return Submission(
+        request, pipeline, served, prepared, arrived_at, rooms.waiting, tenant, key, asked_sha256, traceparent
+    )
 
 
 def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:

@@ -1,4 +1,4 @@
-"""Body limits, request ids and headers: what every exchange goes through."""
+"""Keys and scopes, body limits, request ids and headers: what every exchange goes through."""
 
 import random
 import re
@@ -9,7 +9,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fivefold.errors import FivefoldError, InternalError, PayloadTooLarge, UnsupportedMediaType
+from fivefold.errors import FivefoldError, Forbidden, InternalError, PayloadTooLarge, UnsupportedMediaType
+from service.api.keys import ANONYMOUS, KeyRing, KeyScope, Tenant
 from service.api.problems import problem_response
 from service.telemetry import Metrics
 
@@ -20,7 +21,21 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+# What needs no key: probes and scrapers have none, and the documentation is the same everywhere.
+OPEN_PATHS = frozenset({"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"})
+ADMIN_PATH = "/v1/admin"
 log = structlog.get_logger()
+
+
+def require(request: Request, scope: KeyScope) -> Tenant:
+    """Who asks. Raises Forbidden where the key has not the scope."""
+    tenant: Tenant = request.state.tenant
+    if scope not in tenant.scopes:
+        raise Forbidden(
+            f"this needs the scope {scope}, the key of {tenant.name} has {', '.join(sorted(tenant.scopes))}: "
+            "use a key that has it"
+        )
+    return tenant
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -43,10 +58,13 @@ def _too_large(given: str, max_bytes: int) -> PayloadTooLarge:
 
 
 class Exchange:
-    """ASGI middleware: a request id, plain headers, the metrics, and every error as a problem document."""
+    """ASGI middleware: a request id, the tenant, plain headers, the metrics, and every error as a problem document.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    The key is judged here, before any route and before the body is read, so that no route can be forgotten.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing | None) -> None:
+        self.app, self.metrics, self.keys = app, metrics, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,7 +72,8 @@ class Exchange:
             return
         began = time.perf_counter()
         status = 0
-        request_id = _request_id(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_marked(message: Message) -> None:
@@ -65,6 +84,7 @@ class Exchange:
             await send(message)
 
         try:
+            self._authenticate(scope, headers)
             await self.app(scope, receive, send_marked)
         except ClientDisconnect:
             status = 499
@@ -75,6 +95,14 @@ class Exchange:
         route = getattr(scope.get("route"), "path", "unknown")
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
+
+    def _authenticate(self, scope: Scope, headers: Headers) -> None:
+        """Write the tenant into the request's state. Raises Unauthenticated, Forbidden."""
+        if (path := scope["path"]) in OPEN_PATHS:
+            return
+        scope["state"]["tenant"] = ANONYMOUS if self.keys is None else self.keys.tenant_of(headers)
+        if path.startswith(ADMIN_PATH):
+            require(Request(scope), "admin")
 
 
 def new_id() -> str:

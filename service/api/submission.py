@@ -13,6 +13,7 @@ from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidI
 from fivefold.operation import SamplingRequest, SeededRequest
 from service.api.catalogue import Served
 from service.api.encoding import Rendered
+from service.api.keys import Tenant
 from service.api.security import new_id
 from service.arrays import fingerprint
 from service.broker.base import Producer
@@ -20,7 +21,6 @@ from service.families.pipeline import Fields, Pipeline, Refusal
 from service.jobs import Event, Job, Row
 
 ROWS_PER_JOB = 256
-TENANT = "anonymous"
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Submission:
     prepared: Sequence[Row | Refusal]
     arrived_at: float
     waiting: Counter[str]
+    tenant: Tenant
     idempotency_key: str | None = None
     asked_sha256: str = ""
     traceparent: str | None = None
@@ -62,7 +63,7 @@ class Submission:
             return
         try:
             for start in range(0, len(rows), ROWS_PER_JOB):
-                job = self._job(kind, tuple(rows[start : start + ROWS_PER_JOB]), start // ROWS_PER_JOB, stream=stream)
+                job = self._job(kind, tuple(rows[start : start + ROWS_PER_JOB]), stream=stream)
                 self.job_ids.append((await producer.submit(job)).job_id)
                 self.waiting[self.job_ids[-1]] += 1
         except BaseException:
@@ -86,7 +87,7 @@ class Submission:
             if self.waiting[job_id] <= 0:  # a repeated idempotency key makes several requests wait for one job
                 del self.waiting[job_id]
                 with suppress(NotFound):  # it has ended and is forgotten
-                    await producer.cancel(job_id, TENANT)
+                    await producer.abandon(job_id)
 
     @asynccontextmanager
     async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
@@ -158,7 +159,7 @@ class Submission:
         return {
             "model": {"name": ref.name, "version": ref.version, "digest": ref.digest},
             "exactness": manifest.exactness,
-            "scope": self.served.worker.scope,
+            "scope": ", ".join(sorted({end.scope for end in done} - {""})),
             "timing": {
                 "queue_ms": max(0.0, (self.finished_at - self.submitted_at) * 1e3 - compute_ms),
                 "compute_ms": compute_ms,
@@ -167,10 +168,11 @@ class Submission:
             "receipt": fingerprint(end.arrays for end in done),
         }
 
-    def _job(self, kind: str, rows: tuple[Row, ...], shard: int, *, stream: bool) -> Job:
-        ref, key = self.served.model.ref, self.idempotency_key
+    def _job(self, kind: str, rows: tuple[Row, ...], *, stream: bool) -> Job:
+        """The next shard: its id begins with the first one's."""
+        ref, key, shard = self.served.model.ref, self.idempotency_key, len(self.job_ids)
         return Job(
-            id=f"{ref.name}-{new_id()}",
+            id=f"{self.job_ids[0]}.{shard}" if shard else f"{ref}-{new_id()}",
             model=ref,
             operation=self.pipeline.operation.path,
             session_kind=kind,
@@ -179,7 +181,8 @@ class Submission:
             stream=stream,
             deadline=self.deadline,
             priority=self.request.priority,
-            tenant=TENANT,
+            tenant=self.tenant.name,
+            weight=self.tenant.weight,
             idempotency_key=f"{key}/{shard}" if key else None,
             body_sha256=self.asked_sha256,
             traceparent=self.traceparent,

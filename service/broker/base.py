@@ -4,10 +4,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from fivefold.errors import NotReady
 from model_store.store import ModelRef
 from service.jobs import Event, Failure, Job, Lease
 
+Emission = tuple[Lease, Sequence[Event]]
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
+
+
+class QueueAway(NotReady):
+    """The queue's server does not answer, or not as it should: the message says which. It may be back any moment."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=1.0)
 
 
 @dataclass(frozen=True)
@@ -20,14 +29,27 @@ class Accepted:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as its tenant sees it. "failed" means that no row succeeded."""
+    """A job as its tenant sees it. "failed" means that no row succeeded.
+
+    `position` is the number of jobs before it and `start_in_seconds` their predicted time, both while it is queued.
+    `progress` is the part of its work that is done, in [0, 1]. Times are in seconds since the epoch.
+    """
 
     id: str
+    operation: str
     state: State
     rows: int
     rows_finished: int
+    progress: float
+    submitted_at: float
+    ended_at: float | None = None
     position: int | None = None
+    start_in_seconds: float | None = None
     error: Failure | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ("queued", "running")
 
 
 @dataclass(frozen=True)
@@ -72,10 +94,11 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class ControlMessage:
-    """What an operator asks of the workers."""
+    """What an operator asks of the workers: of the one with the id `worker`, or of all."""
 
     action: Literal["load", "unload", "drain"]
     model: ModelRef | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +134,22 @@ class Producer(Protocol):
     """What the API does. Jobs of other tenants are unknown jobs. A model is named "name@version", str(ModelRef)."""
 
     async def submit(self, job: Job) -> Accepted:
-        """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict."""
+        """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict.
+
+        What can not be done by its deadline, by the measured cost of it and of what is before it, is refused too.
+        """
         ...
 
-    def events(self, job_id: str, after: str | None = None) -> AsyncIterator[Event]:
-        """Every event after the one with id `after`, until each row is done or failed. Raises NotFound."""
+    def events(self, job_id: str) -> AsyncIterator[Event]:
+        """Every event, from the first on, until each row is done or failed. Raises NotFound."""
+        ...
+
+    async def abandon(self, job_id: str) -> None:
+        """This producer waits no longer: a job that nobody else waits for is cancelled, unless it is detached."""
+        ...
+
+    async def request(self, job_id: str, tenant: str) -> bytes:
+        """The job's `request`, kept as long as the job. Raises NotFound."""
         ...
 
     async def status(self, job_id: str, tenant: str) -> JobStatus:
@@ -123,7 +157,7 @@ class Producer(Protocol):
         ...
 
     async def jobs(self, tenant: str, cursor: str | None = None) -> tuple[Sequence[JobStatus], str | None]:
-        """A page of the tenant's jobs, newest first, and the cursor of the next page."""
+        """A page of the tenant's jobs that have a `request`, newest first, and the cursor of the next page."""
         ...
 
     async def cancel(self, job_id: str, tenant: str) -> bool:
@@ -151,18 +185,18 @@ class Consumer(Protocol):
         """Hand back unfinished jobs; this attempt does not count."""
         ...
 
-    async def emit(self, lease: Lease, events: Sequence[Event]) -> bool:
-        """Publish events; with the last row's end the job is acknowledged. False where the lease is lost."""
+    async def emit(self, emissions: Sequence[Emission]) -> Sequence[Lease]:
+        """Publish events; with the last row's end a job is acknowledged. Returns the leases that are lost."""
         ...
 
-    def cancelled(self) -> AsyncIterator[str]:
-        """Ids of jobs as they are cancelled."""
+    async def cancelled(self) -> AsyncIterator[str]:
+        """Ids of running jobs as they are cancelled, from now on."""
         ...
 
     async def heartbeat(self, status: WorkerStatus) -> None: ...
 
-    def control(self) -> AsyncIterator[ControlMessage]:
-        """Control messages as they are sent."""
+    async def control(self) -> AsyncIterator[ControlMessage]:
+        """Control messages as they are sent, from now on."""
         ...
 
 
@@ -181,6 +215,18 @@ class Admin(Protocol):
 
     async def send(self, message: ControlMessage) -> None: ...
 
+    async def set_alias(self, alias: str, reference: str) -> None:
+        """From now on "name@alias" means the model "name@version" on every API replica."""
+        ...
+
+    async def aliases(self) -> Mapping[str, str]:
+        """ "name@alias" -> "name@version", as far as they were set here."""
+        ...
+
 
 class Broker(Producer, Consumer, Admin, Protocol):
     """All three faces of one queue."""
+
+    async def close(self) -> None:
+        """Let connections go."""
+        ...

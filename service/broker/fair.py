@@ -21,7 +21,7 @@ class Ticket:
 
 
 class FairQueue:
-    """Queued job ids by F = max(V, F of the flow's last job) + predicted_seconds / weight of the class.
+    """Queued job ids by F = max(V, F of the flow's last job) + predicted_seconds / weight of tenant and class.
 
     A flow is a tenant and a class. V is the virtual start of the job that began last (start-time fair queueing, Goyal
     et al. 1997): a flow that was away joins at V and is owed nothing for its absence.
@@ -41,12 +41,19 @@ class FairQueue:
 
     def push(self, job: Job) -> Ticket:
         """Queue a job behind its flow."""
+        finish = self.finish_of(job)
         flow = job.tenant, job.priority
-        share = job.predicted_seconds / self.weights[job.priority]
-        finish = max(self._virtual_time, self._flows.get(flow, 0.0)) + share
         self._flows[flow] = finish
         self._arrivals += 1
-        return self.put_back(job.id, Ticket(finish, self._arrivals, flow, job.predicted_seconds, share))
+        return self.put_back(job.id, Ticket(finish, self._arrivals, flow, job.predicted_seconds, self._share(job)))
+
+    def finish_of(self, job: Job) -> float:
+        """The virtual finish time that this job would have."""
+        return max(self._virtual_time, self._flows.get((job.tenant, job.priority), 0.0)) + self._share(job)
+
+    def seconds_before(self, finish: float) -> float:
+        """Predicted seconds of the jobs that go before one of this virtual finish time."""
+        return sum(ticket.predicted_seconds for ticket in self._tickets.values() if ticket.finish < finish)
 
     def put_back(self, job_id: str, ticket: Ticket) -> Ticket:
         """Queue a job in the place it had."""
@@ -78,6 +85,9 @@ class FairQueue:
         """How many jobs are before this one."""
         own = self._tickets[job_id]
         return sum((other.finish, other.order) < (own.finish, own.order) for other in self._tickets.values())
+
+    def _share(self, job: Job) -> float:
+        return job.predicted_seconds / (self.weights[job.priority] * job.weight)
 
     def _leave(self, job_id: str) -> Ticket:
         ticket = self._tickets.pop(job_id)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
-from fivefold.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, NotFound, RowFailed
-from service.broker.base import Accepted, DeadJob, Depth, JobStatus, Limits, State
+from fivefold.errors import Cancelled, DeadlineExceeded, NotFound, RowFailed
+from service.broker import admission
+from service.broker.base import Accepted, DeadJob, Depth, Emission, JobStatus, Limits, State
 from service.broker.model_queue import ModelQueue
 from service.broker.record import Record
-from service.jobs import Event, Failure, Job, Lease
+from service.jobs import Failure, Job, Lease
 
 PAGE_JOBS = 100
 
@@ -38,10 +39,11 @@ class Ledger:
         """Raises QueueFull, IdempotencyConflict."""
         self.sweep(now)
         if (existing := self._same(job)) is not None:
+            existing.join(job)
             return Accepted(existing.job.id, existing=True)
         queue = self._queue(str(job.model))
-        queue.admit(job)
-        self._enqueue(job, queue)
+        queue.admit(job, now)
+        self._enqueue(job, queue, now)
         return Accepted(job.id, existing=False)
 
     def record(self, job_id: str, tenant: str | None = None) -> Record:
@@ -59,7 +61,8 @@ class Ledger:
         """The tenant's jobs, newest first."""
         self.sweep(now)
         before = int(cursor) if cursor is not None else self._arrivals + 1
-        own = (r for r in reversed(self._records.values()) if r.job.tenant == tenant and r.order < before)
+        records = reversed(self._records.values())
+        own = (r for r in records if r.job.tenant == tenant and r.request and r.order < before)
         page = list(islice(own, PAGE_JOBS))
         more = next(own, None) is not None
         return [record.status() for record in page], str(page[-1].order) if more else None
@@ -108,26 +111,29 @@ class Ledger:
             record.queue.ready.put_back(record.job.id, record.ticket)
             self._watch_deadline(record.job)
 
-    def emit(self, lease: Lease, events: Sequence[Event], now: float) -> bool:
-        """False where the lease is lost. The last row's end acknowledges the job."""
-        if (record := self._held(lease)) is None:
-            return False
-        if record.publish(events):
-            self._stop_running(record)
-            record.queue.drain.finish(record.job.predicted_seconds, now)
-            record.finish()
-            self._keep(record, now)
-        self._changed(record.job.id)
-        return True
+    def emit(self, emissions: Sequence[Emission], now: float) -> list[Lease]:
+        """Returns the leases that are lost. The last row's end acknowledges a job."""
+        lost = []
+        for lease, events in emissions:
+            if (record := self._held(lease)) is None:
+                lost.append(lease)
+                continue
+            if record.publish(events):
+                self._stop_running(record)
+                record.queue.drain.finish(record.job.predicted_seconds, now)
+                record.finish()
+                self._keep(record, now)
+            self._changed(record.job.id)
+        return lost
 
-    def replay(self, job_id: str) -> None:
+    def replay(self, job_id: str, now: float) -> None:
         """Raises NotFound."""
         if job_id not in self.dead:
             raise NotFound(f"there is no dead job {job_id}")
         if job_id in self._kept:
             self._forget(job_id)
         job = self.dead.pop(job_id).job
-        self._enqueue(job, self._queue(str(job.model)))
+        self._enqueue(job, self._queue(str(job.model)), now)
 
     def sweep(self, now: float) -> None:
         """Queued jobs end at their deadline; ended ones are forgotten by age, number and bytes, the oldest first."""
@@ -151,15 +157,12 @@ class Ledger:
         job_id = self._keys.get((job.tenant, job.idempotency_key), job.id) if job.idempotency_key else job.id
         existing = self._records.get(job_id)
         if existing is not None and existing.job.body_sha256 != job.body_sha256:
-            raise IdempotencyConflict(
-                f"the key {job.idempotency_key!r} was used with a body of sha256 {existing.job.body_sha256}, this one "
-                f"has {job.body_sha256}: send the same body, or another key"
-            )
+            raise admission.other_body(job.idempotency_key or job.id, existing.job.body_sha256, job.body_sha256)
         return existing if existing is None or existing.state not in ("cancelled", "expired") else None
 
-    def _enqueue(self, job: Job, queue: ModelQueue) -> None:
+    def _enqueue(self, job: Job, queue: ModelQueue, now: float) -> None:
         self._arrivals += 1
-        self._records[job.id] = Record(job, queue, queue.ready.push(job), self._arrivals)
+        self._records[job.id] = Record(job, queue, queue.ready.push(job), self._arrivals, now)
         if job.idempotency_key:
             self._keys[job.tenant, job.idempotency_key] = job.id
         self._watch_deadline(job)

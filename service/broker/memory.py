@@ -3,11 +3,11 @@
 import asyncio
 import time
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 
-from service.broker.base import Accepted, ControlMessage, DeadJob, Depth, JobStatus, Limits, WorkerStatus
+from service.broker.base import Accepted, ControlMessage, DeadJob, Depth, Emission, JobStatus, Limits, WorkerStatus
 from service.broker.ledger import Ledger
 from service.broker.wake import Doorbell, Topic, until
 from service.jobs import Event, Job, Lease
@@ -30,6 +30,7 @@ class MemoryBroker:
         self._readers: dict[str, list[Future[None]]] = {}
         self._takers: list[Future[None]] = []
         self._workers: dict[str, WorkerStatus] = {}
+        self._aliases: dict[str, str] = {}
 
     async def submit(self, job: Job) -> Accepted:
         with self._lock:
@@ -37,10 +38,9 @@ class MemoryBroker:
             self._wake_takers()
             return accepted
 
-    async def events(self, job_id: str, after: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, job_id: str) -> AsyncIterator[Event]:
         with self._lock:
-            record = self._ledger.record(job_id)
-            position = record.after(after)
+            record, position = self._ledger.record(job_id), 0
         while True:
             with self._lock:
                 fresh, alive = record.events[position:], record.alive
@@ -70,6 +70,16 @@ class MemoryBroker:
                 self._cancelled.send(job_id)
             return was in ("queued", "running")
 
+    async def abandon(self, job_id: str) -> None:
+        with self._lock:
+            record = self._ledger.record(job_id)
+        if not record.detached:
+            await self.cancel(job_id, record.job.tenant)
+
+    async def request(self, job_id: str, tenant: str) -> bytes:
+        with self._lock:
+            return self._ledger.record(job_id, tenant).request
+
     async def depth(self, model: str) -> Depth:
         with self._lock:
             return self._ledger.depth(model, self.clock())
@@ -95,11 +105,11 @@ class MemoryBroker:
             self._ledger.release(leases)
             self._wake_takers()
 
-    async def emit(self, lease: Lease, events: Sequence[Event]) -> bool:
+    async def emit(self, emissions: Sequence[Emission]) -> Sequence[Lease]:
         with self._lock:
-            return self._ledger.emit(lease, events, self.clock())
+            return self._ledger.emit(emissions, self.clock())
 
-    def cancelled(self) -> AsyncIterator[str]:
+    async def cancelled(self) -> AsyncIterator[str]:
         return self._cancelled.listen()
 
     async def heartbeat(self, status: WorkerStatus) -> None:
@@ -107,7 +117,7 @@ class MemoryBroker:
             self._ledger.sweep(self.clock())
             self._workers[status.id] = replace(status, beat_at=self.clock())
 
-    def control(self) -> AsyncIterator[ControlMessage]:
+    async def control(self) -> AsyncIterator[ControlMessage]:
         return self._control.listen()
 
     async def workers(self) -> Sequence[WorkerStatus]:
@@ -120,12 +130,21 @@ class MemoryBroker:
 
     async def replay(self, job_id: str) -> None:
         with self._lock:
-            self._ledger.replay(job_id)
+            self._ledger.replay(job_id, self.clock())
             self._wake_takers()
 
     async def send(self, message: ControlMessage) -> None:
         with self._lock:
             self._control.send(message)
+
+    async def set_alias(self, alias: str, reference: str) -> None:
+        self._aliases[alias] = reference
+
+    async def aliases(self) -> Mapping[str, str]:
+        return dict(self._aliases)
+
+    async def close(self) -> None:
+        """Nothing to let go."""
 
     def _wake_readers(self, job_id: str) -> None:
         self._bell.ring(self._readers.pop(job_id, ()))

@@ -1,8 +1,8 @@
 """One model's part of the queue: what waits, what runs, how fast it drains, and when it is full."""
 
-from fivefold.errors import QueueFull
+from service.broker.admission import full_of_jobs, full_of_work, too_late
 from service.broker.base import Depth, Limits
-from service.broker.fair import FairQueue
+from service.broker.fair import FairQueue, Ticket
 from service.jobs import Job
 
 
@@ -19,33 +19,27 @@ class ModelQueue:
     def depth(self) -> Depth:
         return Depth(len(self.ready), len(self.running), self.ready.predicted_seconds + sum(self.running.values()))
 
-    def admit(self, job: Job) -> None:
-        """Raises QueueFull. A job that would wait alone is always admitted, however large."""
-        limits, waiting = self.limits, len(self.ready)
-        if not waiting:
-            return
-        excess_seconds = self.ready.predicted_seconds + job.predicted_seconds - limits.max_queue_seconds
-        if excess_seconds > 0.0:
-            raise self._full(
-                f"{self.ready.predicted_seconds:.1f} s of work are queued and this request needs "
-                f"{job.predicted_seconds:.1f} s, the queue holds {limits.max_queue_seconds:g} s",
-                excess_seconds,
-            )
+    def admit(self, job: Job, now: float) -> None:
+        """Raises QueueFull. A job that would wait alone is admitted, however large, if its deadline allows it."""
+        limits, waiting, seconds = self.limits, len(self.ready), self.ready.predicted_seconds
+        if waiting and seconds + job.predicted_seconds > limits.max_queue_seconds:
+            raise full_of_work(seconds, job.predicted_seconds, limits.max_queue_seconds, self.drain.value)
         if waiting >= limits.max_queued_jobs:
-            raise self._full(
-                f"{waiting} jobs are queued, the queue holds {limits.max_queued_jobs}",
-                self.ready.predicted_seconds / waiting,
-            )
+            raise full_of_jobs(waiting, seconds, limits.max_queued_jobs, self.drain.value)
+        if job.deadline is not None:
+            ahead_seconds = self.ready.seconds_before(self.ready.finish_of(job)) / self.drain.value
+            if now + ahead_seconds + job.predicted_seconds > job.deadline:
+                raise too_late(ahead_seconds, job.predicted_seconds, job.deadline - now)
+
+    def start_in_seconds(self, ticket: Ticket) -> float:
+        """When a queued job's turn comes, by what is before it and the measured drain rate."""
+        return self.ready.seconds_before(ticket.finish) / self.drain.value
 
     def begin(self, job: Job, now: float) -> None:
         """A worker has taken the job."""
         if not self.running:
             self.drain.begin(now)
         self.running[job.id] = job.predicted_seconds
-
-    def _full(self, reason: str, excess_seconds: float) -> QueueFull:
-        retry_after_s = max(1.0, excess_seconds / self.drain.value)
-        return QueueFull(f"{reason}: come back in {retry_after_s:.0f} s", retry_after_s=retry_after_s)
 
 
 class DrainRate:

@@ -21,14 +21,21 @@ class Record:
     queue: ModelQueue
     ticket: Ticket
     order: int
+    submitted_at: float
     state: State = "queued"
     token: int = 0
     attempts: int = 0
     leased_until: float = 0.0
     ended_at: float = 0.0
     events: list[Event] = field(default_factory=list)
+    detached: bool = field(init=False)
+    request: bytes = field(init=False)
     _ends: dict[int, Event] = field(default_factory=dict)
     _steps: set[tuple[int, int]] = field(default_factory=set)
+    _progress: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.detached, self.request = self.job.detached, self.job.request
 
     @property
     def alive(self) -> bool:
@@ -39,6 +46,11 @@ class Record:
         """Of the arrays that came and went; they do not change once the job has ended."""
         parts = chain((row.arrays for row in self.job.rows), (event.arrays for event in self.events))
         return sum(array.nbytes for arrays in parts for array in arrays.values())
+
+    def join(self, job: Job) -> None:
+        """The same was asked again: what either wants is kept."""
+        self.detached = self.detached or job.detached
+        self.request = self.request or job.request
 
     def begin(self, token: int) -> Lease:
         """A new attempt. Tokens only rise, so that older leases are void."""
@@ -67,6 +79,7 @@ class Record:
             else:
                 self._steps.add(step)
             self.events.append(event)
+            self._progress[event.row] = 1.0 if event.terminal else event.progress
         return len(self._ends) == len(self.job.rows)
 
     def finish(self) -> None:
@@ -82,14 +95,18 @@ class Record:
             if row.index not in self._ends
         )
 
-    def after(self, event_id: str | None) -> int:
-        """The position behind the event with this id: 0 where it is not known, so that nothing is missed."""
-        ids = [event.id for event in self.events] if event_id is not None else []
-        return ids.index(event_id) + 1 if event_id in ids else 0
-
     def status(self) -> JobStatus:
-        position = self.queue.ready.position(self.job.id) if self.state == "queued" else None
-        error = None
-        if self.state in ("failed", "cancelled", "expired"):
-            error = next((event.error for event in self.events if event.error), None)
-        return JobStatus(self.job.id, self.state, len(self.job.rows), len(self._ends), position, error)
+        queued, ended = self.state == "queued", self.state in ("failed", "cancelled", "expired")
+        return JobStatus(
+            id=self.job.id,
+            operation=self.job.operation,
+            state=self.state,
+            rows=len(self.job.rows),
+            rows_finished=len(self._ends),
+            progress=sum(self._progress.values()) / len(self.job.rows),
+            submitted_at=self.submitted_at,
+            ended_at=None if self.alive else self.ended_at,
+            position=self.queue.ready.position(self.job.id) if queued else None,
+            start_in_seconds=self.queue.start_in_seconds(self.ticket) if queued else None,
+            error=next((event.error for event in self.events if event.error), None) if ended else None,
+        )

@@ -66,12 +66,15 @@ class Topic(Generic[MessageT]):
             self._bell.ring(waiters)
             waiters.clear()
 
-    async def listen(self) -> AsyncIterator[MessageT]:
-        """Every message from the first `anext` on."""
+    def listen(self) -> AsyncIterator[MessageT]:
+        """Every message from now on."""
         inbox: deque[MessageT] = deque()
         waiters: list[Future[None]] = []
         with self._lock:
             self._inboxes.append((inbox, waiters))
+        return self._messages(inbox, waiters)
+
+    async def _messages(self, inbox: deque[MessageT], waiters: "list[Future[None]]") -> AsyncIterator[MessageT]:
         try:
             while True:
                 with self._lock:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from queued import Clock, M, MakeBroker, done, finish, job, read, step, take
+from queued import Clock, M, MakeBroker, done, emit, finish, job, read, step, take
 
 from fivefold.errors import QueueFull
 from service.broker.base import Broker, Limits
@@ -65,8 +65,10 @@ class History(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from(self.leases))
         rows = data.draw(st.lists(st.sampled_from([row.index for row in lease.job.rows])))
         self.run(
-            self.broker.emit(
-                lease, [event for row in rows for event in (step(lease.job.id, row), done(lease.job.id, row, 1))]
+            emit(
+                self.broker,
+                lease,
+                [event for row in rows for event in (step(lease.job.id, row), done(lease.job.id, row, 1))],
             )
         )
 
@@ -188,7 +190,7 @@ async def test_a_client_whose_loop_is_gone_harms_nobody(make_broker: MakeBroker)
         assert not waiting.done()
 
     in_thread(leave).join()
-    assert await broker.emit(lease, [step("a")])
+    assert await emit(broker, lease, [step("a")])
     assert await finish(broker, lease)
     assert len(await read(broker, "a")) == 2
 
@@ -204,7 +206,7 @@ async def test_memory_stays_flat_whatever_came_before(make_broker: MakeBroker) -
             await broker.submit(job(name, seconds=0.001, **fields))
             if index % 3:
                 (lease,) = await take(broker)
-                await broker.emit(lease, [step(name)])
+                await emit(broker, lease, [step(name)])
                 assert await finish(broker, lease)
             else:
                 await broker.cancel(name, name)

@@ -12,6 +12,11 @@ from benchmarks.server import Server
 from docs.readme import ROOT, render
 
 README = (ROOT / "README.md").read_text()
+# The examples' programs are this checkout's, wherever they are run.
+SHELL = f"""
+python() {{ PYTHONPATH="{ROOT}" "{sys.executable}" "$@"; }}
+fivefold() {{ python -m fivefold "$@"; }}
+"""
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -24,7 +29,7 @@ def test_every_example_runs(service: Server, tmp_path: Path) -> None:
     assert len(blocks()) >= 9
     for language, text in blocks():
         program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-W", "error", "-c"]
-        shell = f'fivefold() {{ "{sys.executable}" -m fivefold "$@"; }}\n' if language == "bash" else ""
+        shell = SHELL if language == "bash" else ""
         example = shell + text.replace("curl -s", "curl --fail-with-body -s").replace(ADDRESS, service.url)
         done = subprocess.run(
             [*program, example],

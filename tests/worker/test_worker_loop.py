@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from queued import emit
 
 from model_store.store import ModelRef, Store
 from service.broker.base import ControlMessage, Limits, WorkerStatus
@@ -242,7 +243,7 @@ async def test_a_lost_lease_takes_its_rows_off_the_device(
         await broker.release([worker.scheduler.lease(asked.id)])  # as if it had run out: another worker may have it
         (elsewhere,) = await broker.take([str(model)], budget=1.0, wait=0.0)
         await until(lambda: not session.resident)
-        assert await broker.emit(elsewhere, [Event(asked.id, 0, 0, "done")])
+        assert await emit(broker, elsewhere, [Event(asked.id, 0, 0, "done")])
 
 
 # Life and death
