@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_store.store import DEFAULT_ROOT
@@ -29,9 +29,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(16 * 2**20, ge=1)
     max_rows: int = Field(4096, ge=1, description="items in one request")
     max_step_ms: float = Field(50.0, gt=0, description="how long one step of a batch may take by the cost curve")
+    redis_url: SecretStr | None = Field(None, description="the queue between machines; without it, this process's own")
     max_queue_seconds: float = Field(60.0, gt=0, description="predicted work a model's queue may hold")
+    max_queued_jobs: int = Field(4096, ge=1, description="jobs a model's queue may hold")
+    lease_seconds: float = Field(10.0, gt=0, description="a worker silent for as long has lost its jobs")
+    max_attempts: int = Field(3, ge=1, description="workers a job may lose before it is given up")
+    result_ttl_seconds: float = Field(300.0, gt=0, description="how long an ended job's answer is kept")
     heartbeat_seconds: float = Field(0.5, gt=0)
     stale_after_seconds: float = Field(2.0, gt=0, description="a worker silent for longer does not count as ready")
+    probe_host: str = "127.0.0.1"
+    probe_port: int | None = Field(None, ge=0, le=65535, description="a worker's port for health and metrics")
     shutdown_seconds: float = Field(20.0, gt=0, description="how long the live batch may take to finish")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -42,5 +49,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{self.host} is not a loopback address and there are no API keys: "
                 "listen on 127.0.0.1, set FIVEFOLD_KEYS_FILE, or let everybody in with FIVEFOLD_ALLOW_PUBLIC=true"
+            )
+        return self
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("give the address of a server: redis://[:password@]host:6379/0")
+        return url
+
+    @model_validator(mode="after")
+    def _leases_outlive_heartbeats(self) -> Self:
+        if self.lease_seconds < 3.0 * self.heartbeat_seconds:
+            raise ValueError(
+                f"lease_seconds {self.lease_seconds:g} is less than three heartbeats of {self.heartbeat_seconds:g} s: "
+                "a worker that lives would lose its jobs"
             )
         return self

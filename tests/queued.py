@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model_store.store import ModelRef
-from service.broker.base import Broker
+from service.broker.base import Broker, JobStatus
 from service.jobs import Event, Failure, Job, Lease, Row
 
 MODEL = ModelRef("m", "1", "0" * 64)
@@ -27,19 +27,28 @@ class Clock:
 
 def job(name: str, rows: int = 1, seconds: float = 1.0, model: ModelRef = MODEL, **fields: Any) -> Job:
     fields = {"detached": True, "request": b"{}"} | fields
-    return Job(name, model, "toy/op", "kind", tuple(Row(i, i) for i in range(rows)), seconds, **fields)
+    return Job(f"{model}-{name}", model, "toy/op", "kind", tuple(Row(i, i) for i in range(rows)), seconds, **fields)
+
+
+def ident(name: str) -> str:
+    """The id of the job that was made with this name; an id is its own."""
+    return name if "@" in name else f"{M}-{name}"
+
+
+def name_of(job_id: str) -> str:
+    return job_id.rpartition("-")[2]
 
 
 def done(name: str, row: int = 0, index: int = 0) -> Event:
-    return Event(name, row, index, "done")
+    return Event(ident(name), row, index, "done")
 
 
 def step(name: str, row: int = 0, index: int = 0) -> Event:
-    return Event(name, row, index, "step")
+    return Event(ident(name), row, index, "step")
 
 
 def failure(name: str, row: int = 0) -> Event:
-    return Event(name, row, 0, "failed", error=Failure("row_failed", "it fails alone"))
+    return Event(ident(name), row, 0, "failed", error=Failure("row_failed", "it fails alone"))
 
 
 async def take(broker: Broker, budget: float = 0.0, models: Sequence[str] = (M,)) -> Sequence[Lease]:
@@ -61,4 +70,16 @@ async def finish(broker: Broker, lease: Lease) -> bool:
 
 
 async def read(broker: Broker, job_id: str) -> list[Event]:
-    return [event async for event in broker.events(job_id)]
+    return [event async for event in broker.events(ident(job_id))]
+
+
+async def status_of(broker: Broker, name: str, tenant: str = "anonymous") -> JobStatus:
+    return await broker.status(ident(name), tenant)
+
+
+async def cancel(broker: Broker, name: str, tenant: str = "anonymous") -> bool:
+    return await broker.cancel(ident(name), tenant)
+
+
+async def replay(broker: Broker, name: str) -> None:
+    await broker.replay(ident(name))

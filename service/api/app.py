@@ -1,8 +1,8 @@
 """create_app(settings, broker, store, families, metrics)."""
 
 import gc
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import FastAPI
@@ -30,6 +30,8 @@ DESCRIPTION = "One service for families of generative models: exact, isolated, o
 class Queue(Producer, Admin, Protocol):
     """The faces of the broker that the API sees."""
 
+    async def close(self) -> None: ...
+
 
 def create_app(
     settings: Settings, broker: Queue, store: Store, families: Sequence[Family], metrics: Metrics
@@ -39,7 +41,7 @@ def create_app(
     Raises InvalidKeys.
     """
     app = FastAPI(
-        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False
+        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan(broker), redirect_slashes=False
     )
     catalogue = Catalogue(settings, store, broker)
     pipelines = [pipeline for family in families for pipeline in family.pipelines]
@@ -58,12 +60,16 @@ def create_app(
     return app
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # What lives from here on lives for ever: without this the collector walks it in the middle of requests.
-    gc.collect()
-    gc.freeze()
-    yield
+def _lifespan(broker: Queue) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # What lives from here on lives for ever: without this the collector walks it in the middle of requests.
+        gc.collect()
+        gc.freeze()
+        yield
+        await broker.close()
+
+    return lifespan
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

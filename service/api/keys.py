@@ -19,7 +19,7 @@ KeyScope = Literal[OperationScope, "admin"]
 KEY_SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
 
-class InvalidKeys(Exception):
+class InvalidKeys(ValueError):
     """The keys file cannot be used. The message names the file and the places, never what stands there."""
 
 

@@ -84,11 +84,12 @@ class Worker:
         for resident in self.residency.load_all():
             self._register(resident)
         async with self._listening():
-            with Pulse(self._beat, self.settings.heartbeat_seconds):
+            with Pulse(self._beat, self.broker.close, self.settings.heartbeat_seconds):
                 await self._serve()
         with suppress(QueueAway):  # what cannot be handed back is another worker's when its lease ends
             await self._exchange()
             await self._hand_back(self.scheduler.held())
+        await self.broker.close()
 
     async def _serve(self) -> None:
         finished = False

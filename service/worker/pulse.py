@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
+Beat = Callable[[], Coroutine[Any, Any, None]]
+
 
 class Pulse:
-    """Calls `beat` every `seconds` while its `with` block runs, on its own event loop."""
+    """Calls `beat` every `seconds` while its `with` block runs, and `end` after it, on its own event loop."""
 
-    def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
-        self._beat, self._seconds = beat, seconds
+    def __init__(self, beat: Beat, end: Beat, seconds: float) -> None:
+        self._beat, self._end, self._seconds = beat, end, seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -27,3 +29,4 @@ class Pulse:
             runner.run(self._beat())
             while not self._stop.wait(self._seconds):
                 runner.run(self._beat())
+            runner.run(self._end())

@@ -103,7 +103,7 @@ class Held:
 class Scheduler:
     """Chooses steps: whoever has waited too long, urgent deadlines, fair shares, then the least remaining work.
 
-    A flow is a session, a tenant and a class; each is served device seconds in proportion to the weight of its class
+    A flow is a session, a tenant and a class; each is served device seconds in proportion to the weights of both
     (start-time fair queueing, Goyal et al. 1997). Same calls, same answers.
     """
 
@@ -207,7 +207,7 @@ class Scheduler:
         if (flow := self._flows.get(key)) is None:
             if len(self._flows) > 2 * len(self._held) + 16:
                 self._flows = {k: f for k, f in self._flows.items() if f.jobs or f.served > self._virtual_time}
-            flow = self._flows[key] = Flow(self.weights[job.priority])
+            flow = self._flows[key] = Flow(self.weights[job.priority] * job.weight)
         if not flow.jobs:
             flow.served = max(self._virtual_time, flow.served)
         return flow

@@ -1,10 +1,14 @@
 """Every broker under the same tests: one factory per broker."""
 
+from collections.abc import AsyncIterator, Iterator
+
 import pytest
+import queue_server
 from queued import Clock, MakeBroker
 
 from service.broker.base import Broker, Limits
 from service.broker.memory import MemoryBroker
+from service.broker.redis import RedisBroker
 
 
 @pytest.fixture
@@ -12,11 +16,42 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(scope="session")
+def server_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[queue_server.Server]:
+    with queue_server.running(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(server_of_session: queue_server.Server) -> queue_server.Server:
+    """A running server without a key."""
+    with server_of_session.client as client:
+        client.flushall()
+    return server_of_session
+
+
+@pytest.fixture
+async def make_redis_broker(server: queue_server.Server, clock: Clock) -> AsyncIterator[MakeBroker]:
+    brokers: list[Broker] = []
+
+    def make(**limits: float) -> Broker:
+        if brokers:
+            with server.client as client:
+                client.flushall()
+        brokers.append(RedisBroker(server.url, Limits(**limits), clock))
+        return brokers[-1]
+
+    yield make
+    for broker in brokers:
+        await broker.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
 def make_broker(request: pytest.FixtureRequest, clock: Clock) -> MakeBroker:
-    """make_broker(**limits): a broker of the kind under test, on the test's clock."""
-    factories: dict[str, MakeBroker] = {"memory": lambda **limits: MemoryBroker(Limits(**limits), clock)}
-    return factories[request.param]
+    """make_broker(**limits): a broker of the kind under test, empty, on the test's clock."""
+    if request.param == "redis":
+        return request.getfixturevalue("make_redis_broker")
+    return lambda **limits: MemoryBroker(Limits(**limits), clock)
 
 
 @pytest.fixture

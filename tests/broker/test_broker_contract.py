@@ -2,10 +2,30 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from queued import MODEL, Clock, M, MakeBroker, done, emit, failure, finish, job, read, step, take, take_one
+from queued import (
+    MODEL,
+    Clock,
+    M,
+    MakeBroker,
+    cancel,
+    done,
+    emit,
+    failure,
+    finish,
+    ident,
+    job,
+    name_of,
+    read,
+    replay,
+    status_of,
+    step,
+    take,
+    take_one,
+)
 
 from fivefold.errors import IdempotencyConflict, NotFound, QueueFull
 from model_store.store import ModelRef
@@ -15,14 +35,14 @@ from service.jobs import Event
 
 async def test_a_job_goes_from_submit_to_its_last_event(broker: Broker) -> None:
     accepted = await broker.submit(job("a", rows=2, stream=True))
-    assert (accepted.job_id, accepted.existing) == ("a", False)
+    assert (name_of(accepted.job_id), accepted.existing) == ("a", False)
     lease = await take_one(broker)
-    assert (lease.job.id, lease.attempt) == ("a", 1)
+    assert (name_of(lease.job.id), lease.attempt) == ("a", 1)
     assert await emit(broker, lease, [step("a", 0), done("a", 0, 1)])
-    assert (await broker.status("a", "anonymous")).rows_finished == 1
+    assert (await status_of(broker, "a", "anonymous")).rows_finished == 1
     assert await emit(broker, lease, [done("a", 1)])
     assert [event.id for event in await read(broker, "a")] == ["0.0", "0.1", "1.0"]
-    status = await broker.status("a", "anonymous")
+    status = await status_of(broker, "a", "anonymous")
     assert (status.state, status.rows, status.rows_finished, status.error) == ("done", 2, 2, None)
 
 
@@ -38,8 +58,8 @@ async def test_a_job_fails_only_where_no_row_succeeds(broker: Broker) -> None:
     for name, last, state in (("mixed", done, "done"), ("bad", failure, "failed")):
         await broker.submit(job(name, rows=2))
         await emit(broker, await take_one(broker), [failure(name, 0), last(name, 1)])
-        assert (await broker.status(name, "anonymous")).state == state
-    error = (await broker.status("bad", "anonymous")).error
+        assert (await status_of(broker, name, "anonymous")).state == state
+    error = (await status_of(broker, "bad", "anonymous")).error
     assert error is not None
     assert error.code == "row_failed"
 
@@ -69,20 +89,20 @@ async def test_events_are_followed_while_the_job_runs_and_can_be_read_again(brok
 
 
 async def test_an_unknown_job_is_not_found(broker: Broker) -> None:
-    for call in (broker.status("x", "anonymous"), broker.cancel("x", "anonymous"), read(broker, "x")):
+    for call in (status_of(broker, "x", "anonymous"), cancel(broker, "x", "anonymous"), read(broker, "x")):
         with pytest.raises(NotFound, match="x"):
             await call
     with pytest.raises(NotFound, match="x"):
-        await broker.replay("x")
+        await replay(broker, "x")
 
 
 async def test_another_tenants_job_is_not_found(broker: Broker) -> None:
     await broker.submit(job("a", tenant="A"))
-    for call in (broker.status("a", "B"), broker.cancel("a", "B")):
+    for call in (status_of(broker, "a", "B"), cancel(broker, "a", "B")):
         with pytest.raises(NotFound):
             await call
     assert (await broker.jobs("B"))[0] == []
-    assert [status.id for status in (await broker.jobs("A"))[0]] == ["a"]
+    assert [name_of(status.id) for status in (await broker.jobs("A"))[0]] == ["a"]
 
 
 async def test_pages_of_jobs_come_newest_first_and_are_complete(make_broker: MakeBroker) -> None:
@@ -92,7 +112,7 @@ async def test_pages_of_jobs_come_newest_first_and_are_complete(make_broker: Mak
     seen, cursor = [], None
     while True:
         page, cursor = await broker.jobs("anonymous", cursor)
-        seen += [status.id for status in page]
+        seen += [name_of(status.id) for status in page]
         if cursor is None:
             break
     assert seen == [f"j{index}" for index in reversed(range(250))]
@@ -127,6 +147,14 @@ async def test_shares_follow_the_weights_of_the_classes(make_broker: MakeBroker)
     assert Counter(await order(broker, 400)) == {"A": 300, "B": 100}
 
 
+async def test_shares_follow_the_weights_of_the_tenants(make_broker: MakeBroker) -> None:
+    broker = make_broker(max_queue_seconds=1e9)
+    for index in range(100):
+        await broker.submit(job(f"A{index}", tenant="A", weight=3.0))
+        await broker.submit(job(f"B{index}", tenant="B"))
+    assert Counter(await order(broker, 100)) == {"A": 75, "B": 25}
+
+
 async def test_a_tenant_pays_for_the_work_it_sends_not_for_the_number_of_jobs(make_broker: MakeBroker) -> None:
     broker = make_broker(max_queue_seconds=1e9)
     for index in range(100):
@@ -137,7 +165,7 @@ async def test_a_tenant_pays_for_the_work_it_sends_not_for_the_number_of_jobs(ma
 
 async def test_a_cancelled_job_gives_its_work_back_to_its_flow(broker: Broker) -> None:
     await broker.submit(job("A0", tenant="A", seconds=20.0))
-    await broker.cancel("A0", "A")
+    await cancel(broker, "A0", "A")
     await broker.submit(job("A1", tenant="A"))
     await broker.submit(job("B", tenant="B"))
     assert await order(broker, 2) == ["A", "B"]
@@ -148,7 +176,7 @@ async def test_an_urgent_class_does_not_wait_for_the_tenants_own_bulk(make_broke
     for index in range(50):
         await broker.submit(job(f"bulk{index}", priority="bulk"))
     await broker.submit(job("urgent", priority="interactive"))
-    assert "urgent" in [(await take_one(broker)).job.id for _ in range(2)]
+    assert "urgent" in [name_of((await take_one(broker)).job.id) for _ in range(2)]
 
 
 async def test_models_take_turns(broker: Broker) -> None:
@@ -158,14 +186,14 @@ async def test_models_take_turns(broker: Broker) -> None:
         await broker.submit(job(f"o{index}", model=other))
     leases = await take(broker, budget=4.0, models=(M, str(other)))
     assert Counter(lease.job.model.name for lease in leases) == {"m": 2, "other": 2}
-    assert [lease.job.id for lease in await take(broker, budget=9.0)] == ["m2"]
+    assert [name_of(lease.job.id) for lease in await take(broker, budget=9.0)] == ["m2"]
 
 
 async def test_a_take_stops_at_the_first_job_over_its_budget_but_takes_one(broker: Broker) -> None:
     for name, seconds in (("a", 2.0), ("b", 5.0), ("c", 0.5)):
         await broker.submit(job(name, seconds=seconds))
-    assert [lease.job.id for lease in await take(broker, budget=3.0)] == ["a"]
-    assert [lease.job.id for lease in await take(broker, budget=0.0)] == ["b"]
+    assert [name_of(lease.job.id) for lease in await take(broker, budget=3.0)] == ["a"]
+    assert [name_of(lease.job.id) for lease in await take(broker, budget=0.0)] == ["b"]
 
 
 # Leases
@@ -186,7 +214,7 @@ async def test_a_zombies_finish_changes_nothing(make_broker: MakeBroker, clock: 
 
 
 async def read_so_far(broker: Broker, job_id: str) -> int:
-    return (await broker.status(job_id, "anonymous")).rows_finished
+    return (await status_of(broker, job_id, "anonymous")).rows_finished
 
 
 async def test_an_extended_lease_is_not_redelivered(make_broker: MakeBroker, clock: Clock) -> None:
@@ -207,7 +235,11 @@ async def test_a_job_is_redelivered_alone(make_broker: MakeBroker, clock: Clock)
         await broker.submit(job(name, seconds=0.1))
     assert len(await take(broker, budget=0.25)) == 2
     clock.advance(11.0)
-    assert [[lease.job.id for lease in await take(broker, budget=9.0)] for _ in range(3)] == [["a"], ["b"], ["c"]]
+    assert [[name_of(lease.job.id) for lease in await take(broker, budget=9.0)] for _ in range(3)] == [
+        ["a"],
+        ["b"],
+        ["c"],
+    ]
 
 
 async def test_after_its_attempts_a_job_is_a_dead_letter_and_its_waiters_hear_of_it(
@@ -219,12 +251,12 @@ async def test_after_its_attempts_a_job_is_a_dead_letter_and_its_waiters_hear_of
     reader = asyncio.create_task(read(broker, "poison"))
     for attempt in (1, 2, 3):
         lease = await take_one(broker)
-        assert (lease.job.id, lease.attempt) == ("poison", attempt)
+        assert (name_of(lease.job.id), lease.attempt) == ("poison", attempt)
         clock.advance(11.0)
-    assert (await take_one(broker)).job.id == "good"
+    assert name_of((await take_one(broker)).job.id) == "good"
     assert [event.error.code for event in await reader if event.error] == ["row_failed", "row_failed"]
     (dead,) = await broker.dead()
-    assert (dead.job.id, dead.attempts) == ("poison", 3)
+    assert (name_of(dead.job.id), dead.attempts) == ("poison", 3)
     assert "3 of 3" in dead.reason
     assert not await finish(broker, lease)
 
@@ -235,7 +267,7 @@ async def test_a_replayed_job_starts_anew_behind_a_new_fence(make_broker: MakeBr
     zombie = await take_one(broker)
     clock.advance(11.0)
     assert await take(broker) == []
-    await broker.replay("a")
+    await replay(broker, "a")
     assert await broker.dead() == []
     lease = await take_one(broker)
     assert not await finish(broker, zombie)
@@ -248,7 +280,7 @@ async def test_a_released_job_is_first_again_and_its_attempt_does_not_count(brok
     await broker.submit(job("b"))
     for _ in range(5):
         lease = await take_one(broker)
-        assert (lease.job.id, lease.attempt) == ("a", 1)
+        assert (name_of(lease.job.id), lease.attempt) == ("a", 1)
         await broker.release([lease])
         assert not await finish(broker, lease)
     assert (await broker.depth(M)).waiting_jobs == 2
@@ -259,10 +291,10 @@ async def test_a_released_job_is_first_again_and_its_attempt_does_not_count(brok
 
 async def test_a_queued_job_is_cancelled_at_once(broker: Broker) -> None:
     await broker.submit(job("a", rows=2))
-    assert await broker.cancel("a", "anonymous")
+    assert await cancel(broker, "a", "anonymous")
     assert [event.error.code for event in await read(broker, "a") if event.error] == ["cancelled", "cancelled"]
-    assert (await broker.status("a", "anonymous")).state == "cancelled"
-    assert not await broker.cancel("a", "anonymous")
+    assert (await status_of(broker, "a", "anonymous")).state == "cancelled"
+    assert not await cancel(broker, "a", "anonymous")
     assert await take(broker) == []
 
 
@@ -273,8 +305,8 @@ async def test_a_running_jobs_cancel_is_announced_and_its_lease_is_lost(broker: 
     await broker.submit(job("a", rows=2))
     lease = await take_one(broker)
     await emit(broker, lease, [done("a", 0)])
-    assert await broker.cancel("a", "anonymous")
-    assert await announced == "a"
+    assert await cancel(broker, "a", "anonymous")
+    assert await announced == ident("a")
     assert [event.kind for event in await read(broker, "a")] == ["done", "failed"]
     assert not await emit(broker, lease, [done("a", 1)])
     assert await broker.extend([lease]) == [lease]
@@ -287,18 +319,18 @@ async def test_a_queued_job_ends_at_its_deadline(broker: Broker, clock: Clock) -
     reader = asyncio.create_task(read(broker, "a"))
     await asyncio.sleep(0)
     clock.advance(6.0)
-    assert (await take_one(broker)).job.id == "b"
+    assert name_of((await take_one(broker)).job.id) == "b"
     assert [event.error.code for event in await reader if event.error] == ["deadline_exceeded"]
-    assert (await broker.status("a", "anonymous")).state == "expired"
+    assert (await status_of(broker, "a", "anonymous")).state == "expired"
 
 
 async def test_a_released_job_still_ends_at_its_deadline(broker: Broker, clock: Clock) -> None:
     await broker.submit(job("a", deadline=clock.now + 5.0))
     lease = await take_one(broker)
     clock.advance(6.0)
-    assert (await broker.status("a", "anonymous")).state == "running"
+    assert (await status_of(broker, "a", "anonymous")).state == "running"
     await broker.release([lease])
-    assert (await broker.status("a", "anonymous")).state == "expired"
+    assert (await status_of(broker, "a", "anonymous")).state == "expired"
 
 
 # Bounds
@@ -311,7 +343,7 @@ async def test_a_full_queue_refuses_and_says_when_there_is_room(make_broker: Mak
         await broker.submit(job("b", seconds=6.0))
     assert refused.value.retry_after_s == pytest.approx(4.0)
     with pytest.raises(NotFound):
-        await broker.status("b", "anonymous")
+        await status_of(broker, "b", "anonymous")
     assert not (await broker.submit(job("c", seconds=2.0))).existing
 
 
@@ -365,11 +397,11 @@ async def test_ended_jobs_are_kept_for_their_time_and_then_forgotten(make_broker
     await broker.submit(job("a", idempotency_key="k"))
     await finish(broker, await take_one(broker))
     clock.advance(99.0)
-    assert (await broker.submit(job("again", idempotency_key="k"))).job_id == "a"
+    assert name_of((await broker.submit(job("again", idempotency_key="k"))).job_id) == "a"
     clock.advance(2.0)
-    assert (await broker.submit(job("anew", idempotency_key="k"))).job_id == "anew"
+    assert name_of((await broker.submit(job("anew", idempotency_key="k"))).job_id) == "anew"
     with pytest.raises(NotFound):
-        await broker.status("a", "anonymous")
+        await status_of(broker, "a", "anonymous")
 
 
 async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroker) -> None:
@@ -379,7 +411,98 @@ async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroke
             await broker.submit(job(f"j{index}"))
             await emit(broker, await take_one(broker), [Event(f"j{index}", 0, 0, "done", {"x": np.zeros(100)})])
         kept, _ = await broker.jobs("anonymous")
-        assert [status.id for status in kept] == ["j9", "j8", "j7"]
+        assert [name_of(status.id) for status in kept] == ["j9", "j8", "j7"]
+
+
+# Deadlines at the door
+
+
+async def test_what_cannot_be_done_by_its_deadline_is_refused_at_once(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", seconds=8.0))
+    with pytest.raises(QueueFull, match=r"in 9\.000 s, 8\.000 s .* needs 2\.000 s: give it 10000 ms") as refused:
+        await broker.submit(job("b", seconds=2.0, deadline=clock.now + 9.0))
+    assert refused.value.retry_after_s == pytest.approx(1.0)
+    assert not (await broker.submit(job("c", seconds=2.0, deadline=clock.now + 11.0))).existing
+    with pytest.raises(NotFound):
+        await status_of(broker, "b")
+
+
+async def test_a_deadline_shorter_than_the_work_is_refused_by_an_empty_queue_too(broker: Broker, clock: Clock) -> None:
+    with pytest.raises(QueueFull, match=r"needs 8\.000 s: give it 8000 ms, or fewer items or come back in 3 s"):
+        await broker.submit(job("a", seconds=8.0, deadline=clock.now + 5.0))
+
+
+async def test_what_goes_first_by_its_class_does_not_count_what_waits_behind(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("bulk", seconds=30.0, priority="bulk"))
+    urgent = job("urgent", seconds=2.0, priority="interactive", deadline=clock.now + 3.0)
+    assert not (await broker.submit(urgent)).existing
+
+
+async def test_the_measured_drain_rate_decides_what_can_be_done(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker()
+    for index in range(4):  # four workers, say: a predicted second takes a quarter of one
+        await broker.submit(job(f"warm{index}", seconds=4.0))
+        lease = await take_one(broker)
+        clock.advance(1.0)
+        await finish(broker, lease)
+    for name in ("a0", "a1", "a2", "a3"):
+        await broker.submit(job(name, seconds=2.0))
+    assert not (await broker.submit(job("b", seconds=2.0, deadline=clock.now + 4.5))).existing
+    assert (await status_of(broker, "b")).start_in_seconds == pytest.approx(2.0)
+
+
+# Whoever waits, and whoever does not
+
+
+async def test_an_abandoned_job_is_cancelled_unless_it_is_detached(broker: Broker) -> None:
+    for name, detached in (("awaited", False), ("detached", True)):
+        await broker.submit(job(name, detached=detached))
+        await broker.abandon(job(name).id)
+    assert (await status_of(broker, "detached")).state == "queued"
+    assert (await status_of(broker, "awaited")).state == "cancelled"
+
+
+async def test_a_job_becomes_detached_where_its_key_is_used_again_for_one(broker: Broker) -> None:
+    await broker.submit(job("a", idempotency_key="k", detached=False, request=b""))
+    assert (await broker.jobs("anonymous"))[0] == []
+    assert (await broker.submit(job("b", idempotency_key="k", request=b"asked"))).existing
+    await broker.abandon(job("a").id)
+    assert (await status_of(broker, "a")).state == "queued"
+    assert await broker.request(job("a").id, "anonymous") == b"asked"
+    assert [name_of(status.id) for status in (await broker.jobs("anonymous"))[0]] == ["a"]
+
+
+async def test_a_jobs_request_is_kept_with_it_and_belongs_to_its_tenant(broker: Broker) -> None:
+    await broker.submit(job("a", tenant="A", request=b"asked"))
+    await finish(broker, await take_one(broker))
+    assert await broker.request(job("a").id, "A") == b"asked"
+    with pytest.raises(NotFound):
+        await broker.request(job("a").id, "B")
+
+
+async def test_progress_is_the_part_of_the_work_that_is_done(broker: Broker, clock: Clock) -> None:
+    await broker.submit(job("a", rows=2, stream=True))
+    lease = await take_one(broker)
+    for row, index, progress, whole in ((0, 0, 0.25, 0.125), (0, 1, 0.5, 0.25), (1, 0, 0.5, 0.5), (1, 0, 0.9, 0.5)):
+        await emit(broker, lease, [replace(step("a", row, index), progress=progress)])
+        assert (await status_of(broker, "a")).progress == pytest.approx(whole)
+    clock.advance(2.0)
+    await finish(broker, lease)
+    status = await status_of(broker, "a")
+    assert (status.progress, status.ended_at, status.operation) == (1.0, clock.now, "toy/op")
+    assert status.submitted_at == clock.now - 2.0
+
+
+async def test_a_replayed_jobs_request_is_still_there(make_broker: MakeBroker, clock: Clock) -> None:
+    broker = make_broker(lease_seconds=10.0, max_attempts=1, result_ttl_seconds=5.0)
+    await broker.submit(job("a", request=b"asked"))
+    await take_one(broker)
+    for _ in range(2):  # given up, and forgotten
+        clock.advance(11.0)
+        assert await take(broker) == []
+    await replay(broker, "a")
+    await finish(broker, await take_one(broker))
+    assert await broker.request(job("a").id, "anonymous") == b"asked"
 
 
 # Idempotency
@@ -389,7 +512,7 @@ async def test_a_hundred_times_the_same_key_is_one_job(broker: Broker) -> None:
     answers = await asyncio.gather(
         *(broker.submit(job(f"j{i}", idempotency_key="k", body_sha256="s")) for i in range(100))
     )
-    assert {answer.job_id for answer in answers} == {"j0"}
+    assert {name_of(answer.job_id) for answer in answers} == {"j0"}
     assert sum(not answer.existing for answer in answers) == 1
     assert (await broker.depth(M)).waiting_jobs == 1
 
@@ -402,7 +525,7 @@ async def test_a_key_with_another_body_is_a_conflict_that_names_both(broker: Bro
 
 async def test_keys_belong_to_their_tenant(broker: Broker) -> None:
     await broker.submit(job("a", tenant="A", idempotency_key="k", body_sha256="aaaa"))
-    assert (await broker.submit(job("b", tenant="B", idempotency_key="k", body_sha256="bbbb"))).job_id == "b"
+    assert name_of((await broker.submit(job("b", tenant="B", idempotency_key="k", body_sha256="bbbb"))).job_id) == "b"
 
 
 # Operators
@@ -413,8 +536,8 @@ async def test_depth_counts_what_waits_and_what_runs(broker: Broker) -> None:
         await broker.submit(job(name, seconds=1.5))
     await take_one(broker)
     assert await broker.depth(M) == Depth(2, 1, 4.5)
-    assert (await broker.status("b", "anonymous")).position == 0
-    assert (await broker.status("c", "anonymous")).position == 1
+    assert (await status_of(broker, "b", "anonymous")).position == 0
+    assert (await status_of(broker, "c", "anonymous")).position == 1
     assert await broker.depth("unknown@1") == Depth(0, 0, 0.0)
 
 
@@ -431,11 +554,18 @@ async def test_heartbeats_and_control_messages_arrive(broker: Broker, clock: Clo
     await orders.aclose()
 
 
+async def test_an_alias_is_what_it_was_set_to_last(broker: Broker) -> None:
+    assert await broker.aliases() == {}
+    for version in ("m@1", "m@2"):
+        await broker.set_alias("m@default", version)
+    assert await broker.aliases() == {"m@default": "m@2"}
+
+
 async def test_a_waiting_take_is_woken_by_a_job(broker: Broker) -> None:
     taker = asyncio.create_task(broker.take([M], budget=1.0, wait=60.0))
     await asyncio.sleep(0)
     await broker.submit(job("a"))
-    assert [lease.job.id for lease in await taker] == ["a"]
+    assert [name_of(lease.job.id) for lease in await taker] == ["a"]
 
 
 async def test_a_take_waits_no_longer_than_it_was_told(broker: Broker) -> None:

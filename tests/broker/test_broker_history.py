@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from queued import Clock, M, MakeBroker, done, emit, finish, job, read, step, take
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from queue_server import Server
+from queued import Clock, M, MakeBroker, cancel, done, emit, finish, ident, job, name_of, read, replay, step, take
 
 from fivefold.errors import QueueFull
 from service.broker.base import Broker, Limits
 from service.broker.memory import MemoryBroker
+from service.broker.redis import RedisBroker
 from service.jobs import Lease
 
 AnswerT = TypeVar("AnswerT")
@@ -28,11 +30,14 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.clock = Clock()
-        self.broker: Broker = MemoryBroker(
-            Limits(lease_seconds=10.0, max_attempts=2, max_queue_seconds=8.0, result_ttl_seconds=1e9), self.clock
+        self.broker = self.make_broker(
+            Limits(lease_seconds=10.0, max_attempts=2, max_queue_seconds=8.0, result_ttl_seconds=1e9)
         )
         self.accepted: dict[str, int] = {}
         self.leases: list[Lease] = []
+
+    def make_broker(self, limits: Limits) -> Broker:
+        return MemoryBroker(limits, self.clock)
 
     def run(self, call: Awaitable[AnswerT]) -> AnswerT:
         async def awaited() -> AnswerT:
@@ -88,8 +93,8 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data(), tenant=st.sampled_from(TENANTS))
     def cancel(self, data: st.DataObject, tenant: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.accepted)))
-        if name in [status.id for status in self.run(self.broker.jobs(tenant))[0]]:
-            self.run(self.broker.cancel(name, tenant))
+        if name in [name_of(status.id) for status in self.run(self.broker.jobs(tenant))[0]]:
+            self.run(cancel(self.broker, name, tenant))
 
     @rule(seconds=st.sampled_from((1.0, 11.0)))
     def wait(self, seconds: float) -> None:
@@ -98,7 +103,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def replay(self) -> None:
         for dead in self.run(self.broker.dead())[:1]:
-            self.run(self.broker.replay(dead.job.id))
+            self.run(replay(self.broker, name_of(dead.job.id)))
 
     @invariant()
     def depth_is_what_lives(self) -> None:
@@ -117,6 +122,7 @@ class History(RuleBasedStateMachine):
             events = self.run(read(self.broker, name))
             assert sorted(event.row for event in events if event.terminal) == list(range(rows))
             assert len({event.id for event in events}) == len(events)
+        self.run(self.broker.close())
         self.runner.close()
 
 
@@ -124,11 +130,22 @@ TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def in_thread(work: Callable[[], Awaitable[None]]) -> threading.Thread:
+def test_the_queue_between_machines_has_the_same_history(server: Server) -> None:
+    class RedisHistory(History):
+        def make_broker(self, limits: Limits) -> Broker:
+            with server.client as client:
+                client.flushall()
+            return RedisBroker(server.url, limits, self.clock)
+
+    run_state_machine_as_test(RedisHistory, settings=settings(TestHistory.settings, max_examples=30))
+
+
+def in_thread(broker: Broker, work: Callable[[], Awaitable[None]]) -> threading.Thread:
     """`work` on an event loop of its own, in a thread of its own."""
 
     async def main() -> None:
         await work()
+        await broker.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
@@ -142,14 +159,14 @@ async def test_two_workers_in_their_threads_serve_clients_of_a_third(make_broker
     async def work() -> None:
         while not stop.is_set():
             for lease in await broker.take([M], budget=5.0, wait=0.05):
-                ran[lease.job.id] += 1
+                ran[name_of(lease.job.id)] += 1
                 assert await finish(broker, lease)
 
     async def ask(index: int) -> int:
         await broker.submit(job(f"j{index}", rows=2))
-        return len([event async for event in broker.events(f"j{index}") if event.kind == "done"])
+        return len([event async for event in broker.events(ident(f"j{index}")) if event.kind == "done"])
 
-    workers = [in_thread(work), in_thread(work)]
+    workers = [in_thread(broker, work), in_thread(broker, work)]
     answers = [
         rows for start in range(0, 400, 40) for rows in await asyncio.gather(*map(ask, range(start, start + 40)))
     ]
@@ -167,11 +184,11 @@ async def test_a_hundred_clients_in_threads_share_one_key(make_broker: MakeBroke
     def client(start: int) -> Callable[[], Awaitable[None]]:
         async def submit() -> None:
             for index in range(start, start + 25):
-                ids.append((await broker.submit(job(f"j{index}", idempotency_key="k"))).job_id)
+                ids.append(name_of((await broker.submit(job(f"j{index}", idempotency_key="k"))).job_id))
 
         return submit
 
-    for thread in [in_thread(client(start)) for start in (0, 25, 50, 75)]:
+    for thread in [in_thread(broker, client(start)) for start in (0, 25, 50, 75)]:
         thread.join()
     assert len(ids) == 100
     assert len(set(ids)) == 1
@@ -184,12 +201,12 @@ async def test_a_client_whose_loop_is_gone_harms_nobody(make_broker: MakeBroker)
     (lease,) = await take(broker)
 
     async def leave() -> None:
-        events = broker.events("a")
+        events = broker.events(ident("a"))
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0)
         assert not waiting.done()
 
-    in_thread(leave).join()
+    in_thread(broker, leave).join()
     assert await emit(broker, lease, [step("a")])
     assert await finish(broker, lease)
     assert len(await read(broker, "a")) == 2
@@ -209,7 +226,7 @@ async def test_memory_stays_flat_whatever_came_before(make_broker: MakeBroker) -
                 await emit(broker, lease, [step(name)])
                 assert await finish(broker, lease)
             else:
-                await broker.cancel(name, name)
+                await cancel(broker, name, name)
 
     await live_through(0)
     tracemalloc.start()

@@ -2,12 +2,22 @@
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
+from machines import machines
 from mixed import load, receipts
 
 from benchmarks.server import Server
 from fivefold import AsyncClient, errors, flow
+
+
+async def test_every_replica_and_worker_answers_with_the_same_bytes(service: Server, tmp_path: Path) -> None:
+    calls = load()
+    alone = await receipts(service.url, calls, at_once=1)
+    with machines(tmp_path, replicas=2, workers=2) as between:
+        answers = await asyncio.gather(*(receipts(url, calls, at_once=24) for url in between.urls))
+    assert answers == [alone, alone]
 
 
 async def bad_requests(url: str, count: int) -> None:

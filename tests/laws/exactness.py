@@ -3,7 +3,8 @@
 `assert_exact` takes the requests of some pipelines of one model. Each request's first row is run alone, and then in
 batches of 2, 7 and 32, first, in the middle and last, among the rows of all the other requests of the same session
 (other sizes, step counts, tasks, solvers), and joining a batch that is already under way; with one engine thread and
-with two. Every event must be the same to the last bit.
+with two; and those rows have travelled through the queue between machines. Every event must be the same to the last
+bit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from itertools import cycle, islice
 from fivefold.operation import SeededRequest
 from model_store.store import Model
 from service.arrays import fingerprint
+from service.broker.redis.codec import decode_job, encode_job
 from service.families.pipeline import Pipeline
 from service.families.registry import Family
 from service.families.session import Session
 from service.graph import Graph
-from service.jobs import Event, Row
+from service.jobs import Event, Job, Row
 
 BATCHES = (2, 7, 32)
 PROBE = ("probe", 0)
@@ -42,15 +44,21 @@ def assert_exact(family: Family, model: Model, engines: Sequence[Mapping[str, Gr
     cells = 0
     for kind in {case.pipeline.session_kind for case in cases}:
         rows = [case.row(model) for case in cases if case.pipeline.session_kind == kind]
+        travelled = [_travelled(row, model) for row in rows]
         alone = [_run(family.open_sessions(model, engines[0])[kind], [probe], 0) for probe in rows]
         for threads, graphs in enumerate(engines, 1):
             session = family.open_sessions(model, graphs)[kind]
-            for index, probe in enumerate(rows):
-                for cell, batch, position, late in _cells(rows, probe, index):
+            for index in range(len(rows)):
+                for cell, batch, position, late in _cells(travelled, travelled[index], index):
                     found = _run(session, batch, position, late)
                     assert found == alone[index], f"{model.ref} {kind} row {index} {cell}, engine {threads}: other bits"
                     cells += 1
     return cells
+
+
+def _travelled(row: Row, model: Model) -> Row:
+    """The row as another machine gets it."""
+    return decode_job(encode_job(Job("probe", model.ref, "", "", (row,), 1.0))).rows[0]
 
 
 def _cells(rows: Sequence[Row], probe: Row, index: int) -> Iterator[tuple[str, list[Row], int, int]]:

@@ -208,6 +208,14 @@ def test_classes_share_by_weight() -> None:
     assert seconds["A"] / seconds["B"] == pytest.approx(4.0, rel=0.05)
 
 
+def test_tenants_share_by_weight() -> None:
+    subject = scheduler()
+    subject.add(lease("A", rows=4, work=1e6, tenant="A", weight=3.0), 0.0)
+    subject.add(lease("B", rows=4, work=1e6, tenant="B"), 0.0)
+    seconds = shares(subject, 500)
+    assert seconds["A"] / seconds["B"] == pytest.approx(3.0, rel=0.05)
+
+
 def test_a_session_with_many_rows_does_not_starve_another() -> None:
     subject = scheduler()
     for index in range(16):

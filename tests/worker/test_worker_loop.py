@@ -196,7 +196,8 @@ async def test_a_cancel_needs_neither_an_event_nor_a_heartbeat(
     make_worker: Any, broker: MemoryBroker, model: ModelRef
 ) -> None:
     session = Endless()
-    worker: Worker = make_worker(Settings(intra_op_threads=1, heartbeat_seconds=60.0), endless=session)
+    rarely = Settings(intra_op_threads=1, heartbeat_seconds=60.0, lease_seconds=180.0)
+    worker: Worker = make_worker(rarely, endless=session)
     asked = job(model, "endless", scale_rows(1))
     await broker.submit(asked)
     task = asyncio.create_task(worker.run())

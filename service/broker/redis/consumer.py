@@ -1,0 +1,131 @@
+"""The worker's face: take, emit, extend, release."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from fivefold.errors import InternalError
+from service.arrays import CorruptFrame
+from service.broker.base import ControlMessage, Emission, WorkerStatus
+from service.broker.redis import keys
+from service.broker.redis.codec import decode_job, decode_order, encode_event, encode_worker
+from service.broker.redis.keys import prefix, prefix_of
+from service.broker.redis.link import Link
+from service.broker.redis.replies import RESUBSCRIBE_SECONDS, heard
+from service.jobs import Event, Failure, Lease
+
+MOST_JOBS = 256  # of one taking
+CONTROL_WAIT_MS = 1000
+
+
+class RedisConsumer(Link):
+    """Consumer; see service/broker/base.py."""
+
+    _turn = 0
+
+    async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
+        if not models:
+            await asyncio.sleep(wait)
+            return []
+        self._turn += 1
+        start = self._turn % len(models)
+        prefixes = [prefix(model) for model in (*models[start:], *models[:start])]
+        bells = [f"{name}bell" for name in prefixes]
+        begun = self.run("begin", prefixes, repr(budget), MOST_JOBS, wire=self.turning)
+        if wait > 0.0:  # the bell carries no work: whether it rang or not, what is there is taken
+            ringing = self.turning.call("BLPOP", *bells, wait, patience=wait)
+            _, begun_jobs = await asyncio.gather(ringing, begun)
+        else:
+            begun_jobs = await begun
+        leases = [await self._lease(*fields) for fields in begun_jobs]
+        return [lease for lease in leases if lease is not None]
+
+    async def extend(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        return await self._lost("extend", [(lease, ()) for lease in leases])
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        await self._lost("release", [(lease, ()) for lease in leases])
+
+    async def emit(self, emissions: Sequence[Emission]) -> Sequence[Lease]:
+        return await self._lost("emit", [(lease, _flat(events)) for lease, events in emissions])
+
+    async def cancelled(self) -> AsyncIterator[str]:
+        messages = heard(self.listener, keys.CANCELLED)
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.wait([first], timeout=1.0)  # a server that is away is listened to when it is back
+        return _names(messages, first)
+
+    async def heartbeat(self, status: WorkerStatus) -> None:
+        names = [str(served.ref) for served in status.models]
+        announced = [self.wire.call("SADD", keys.MODELS, *names)] if names else []
+        await asyncio.gather(self.run("beat", [keys.WORKERS], status.id, encode_worker(status)), *announced)
+
+    async def control(self) -> AsyncIterator[ControlMessage]:
+        newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
+        return self._orders(newest[0][0] if newest else b"0-0")
+
+    async def _orders(self, after: bytes) -> AsyncIterator[ControlMessage]:
+        while True:
+            try:
+                streams: Any = await self.listener.xread({keys.CONTROL: after}, count=16, block=CONTROL_WAIT_MS)
+            except (RedisError, OSError, TimeoutError):
+                await asyncio.sleep(RESUBSCRIBE_SECONDS)
+                continue
+            for found, fields in streams[0][1] if streams else ():
+                yield decode_order(fields[b"order"])
+                after = found
+
+    async def _lease(self, job_id: bytes, payload: bytes, token: bytes, attempt: bytes, left_ms: bytes) -> Lease | None:
+        """The lease; a job whose payload is damaged fails alone."""
+        try:
+            job = decode_job(payload)
+        except CorruptFrame:
+            await self._fail(job_id.decode(), token)
+            return None
+        deadline = self.clock() + int(left_ms) / 1e3 if left_ms else None
+        return Lease(replace(job, deadline=deadline), int(token), int(attempt))
+
+    async def _fail(self, job_id: str, token: bytes) -> None:
+        where = prefix_of(job_id)
+        rows = (await self.wire.call("HGET", f"{where}job:{job_id}", "rows") or b"").split()
+        failure = Failure(InternalError.code, "the request was damaged in the queue: send it again")
+        events = [Event(job_id, int(row), 0, "failed", error=failure) for row in rows]
+        await self.run("emit", [where], job_id, token, len(events), *_flat(events))
+
+    async def _lost(self, script: str, jobs: Sequence[tuple[Lease, Sequence[object]]]) -> list[Lease]:
+        """Run a fenced script on these jobs, model by model; returns the leases that are lost."""
+        lost: set[tuple[str, int]] = set()
+        for model, own in groupby(sorted(jobs, key=_model), key=_model):
+            arguments = [part for lease, flat in own for part in (lease.job.id, lease.token, *flat)]
+            lost.update((model, int(token)) for token in await self._fenced(script, model, arguments))
+        return [pair[0] for pair in jobs if (_model(pair), pair[0].token) in lost]
+
+    async def _fenced(self, script: str, model: str, arguments: Sequence[object]) -> Sequence[bytes]:
+        return await self.run(script, [prefix(model)], *arguments, wire=self.turning) or ()
+
+
+def _model(pair: tuple[Lease, object]) -> str:
+    return str(pair[0].job.model)
+
+
+def _flat(events: Sequence[Event]) -> list[object]:
+    """What emit.lua reads of a job's events: their number, and seven arguments each."""
+    return [len(events), *(part for event in events for part in _arguments(event))]
+
+
+def _arguments(event: Event) -> Iterable[object]:
+    size = sum(array.nbytes for array in event.arrays.values())
+    progress = 1.0 if event.terminal else event.progress
+    failure = f"{event.error.code} {event.error.message}" if event.error is not None else ""
+    return event.row, event.index, event.kind, size, repr(progress), failure, encode_event(event)
+
+
+async def _names(messages: AsyncIterator[bytes | None], first: "asyncio.Future[bytes | None]") -> AsyncIterator[str]:
+    await first
+    async for message in messages:
+        if message is not None:
+            yield message.decode()

@@ -1,0 +1,155 @@
+"""Commands to the queue's server: all of one tick in one round trip, in bounded time, with errors that say why."""
+
+import asyncio
+import hashlib
+from asyncio import Future, Task
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from service.broker.base import QueueAway
+
+# A client hears of a dead queue within 1.5 s: this is what one round trip may take, connecting included.
+ROUND_TRIP_SECONDS = 1.2
+LUA = Path(__file__).parent / "lua"
+# What ends or drains work runs even where the server's memory is full; what brings work does not.
+DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow", "beat", "workers"})
+
+Command = tuple[Any, ...]
+
+
+@cache
+def source(script: str) -> bytes:
+    """A script as the server gets it."""
+    flags = " flags=allow-oom" if script in DRAINING else ""
+    return f"#!lua{flags}\n{(LUA / 'common.lua').read_text()}\n{(LUA / f'{script}.lua').read_text()}".encode()
+
+
+@cache
+def sha(script: str) -> str:
+    return hashlib.sha1(source(script), usedforsecurity=False).hexdigest()
+
+
+def connect(url: str, **options: Any) -> "Redis":
+    """A client that fails at once: whoever can wait, waits himself."""
+    retry = Retry(NoBackoff(), 0)
+    limits = {"socket_connect_timeout": 1.0, "socket_timeout": None, "retry": retry, **options}
+    client: Redis = Redis.from_url(url, **limits)
+    return client
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turns the client library's exceptions into QueueAway."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise QueueAway(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Raises what is no condition of the server but a mistake of ours."""
+    text = str(error)
+    if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
+        return "the queue's server refuses the password: check FIVEFOLD_REDIS_URL"
+    if isinstance(error, ReadOnlyError) or "READONLY" in text:
+        return "the queue's server is a read-only replica: point FIVEFOLD_REDIS_URL at the primary"
+    if isinstance(error, OutOfMemoryError) or "OOM" in text[:20]:
+        return "the queue's server has no memory left: raise its maxmemory, or come back when it has drained"
+    if isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError):
+        raise error
+    return "the queue's server does not answer: come back when it does"
+
+
+class Wire:
+    """One connection of one event loop. Commands of one tick travel together and are answered in order.
+
+    The round trip belongs to the wire, not to who asked: a cancelled caller leaves no reply behind for the next one.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url, single_connection_client=True)
+        self._waiting: list[tuple[Command, float, Future[Any]]] = []
+        self._flusher: Task[None] | None = None
+
+    async def call(self, *command: Any, patience: float = 0.0) -> Any:
+        """The reply; a command that blocks says for how many seconds. Raises QueueAway."""
+        future: Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, patience, future))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await future
+
+    def script(self, name: str, keys: Sequence[str], *arguments: Any) -> Awaitable[Any]:
+        return self.call("EVALSHA", sha(name), len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])
+        await self._client.aclose()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                with reported():
+                    replies = await self._round_trip([command for command, _, _ in batch], batch)
+            except Exception as error:
+                replies = [error] * len(batch)
+            for (_, _, future), reply in zip(batch, replies, strict=True):
+                settle(future, reply)
+
+    async def _round_trip(self, commands: Sequence[Command], batch: Sequence[tuple[Command, float, Any]]) -> list[Any]:
+        try:
+            async with asyncio.timeout(ROUND_TRIP_SECONDS + sum(patience for _, patience, _ in batch)):
+                replies = await self._send(commands)
+                if missing := [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+                    again = await self._load_and_send([commands[place] for place in missing])
+                    for place, reply in zip(missing, again, strict=True):
+                        replies[place] = reply
+                return replies
+        except BaseException:  # half a reply may be on its way
+            await self._client.connection_pool.disconnect()
+            raise
+
+    async def _load_and_send(self, commands: Sequence[Command]) -> list[Any]:
+        """A server that restarted, or was flushed, has forgotten the scripts."""
+        by_sha: Mapping[str, bytes] = {sha(path.stem): source(path.stem) for path in LUA.glob("*.lua")}
+        loads: list[Command] = [("SCRIPT LOAD", by_sha[found]) for found in {command[1] for command in commands}]
+        return (await self._send([*loads, *commands]))[len(loads) :]
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies
+
+
+def settle(future: "Future[Any]", reply: Any) -> None:
+    """Answer whoever still waits."""
+    if future.done():
+        return
+    if isinstance(reply, Exception):
+        try:
+            with reported():
+                raise reply
+        except Exception as error:
+            future.set_exception(error)
+    else:
+        future.set_result(reply)
