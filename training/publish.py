@@ -139,8 +139,9 @@ def card(run: Run, version: str, artefacts: Artefacts, provenance: Provenance) -
 
     {provenance.command}
 
-{provenance.training_seconds:.0f} seconds of training on: {provenance.machine}. Seed {provenance.seed}. The same
-command on the same machine gives the same weights. Trained at commit {provenance.commit}, {provenance.trained_at}.
+{provenance.training_seconds:.0f} seconds of training on: {provenance.machine}. Seed {provenance.seed}.
+Published at commit {provenance.commit}, {provenance.trained_at}: at that commit, on the same machine
+with the same version of torch, the same command gives the same weights.
 
 ## Data
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
+from training.comparison.bm3d import bm3d
 from training.comparison.estimate import Estimate, Floats, mean
 from training.comparison.sets import Sets
 from training.comparison.subject import Subject
@@ -44,7 +45,22 @@ def total_variation(noisy: Floats, sigma: float, strength: float) -> Floats:
     return image
 
 
-CLASSICS: Mapping[str, Classic] = {"non-local means": non_local_means, "total variation": total_variation}
+def block_matching(noisy: Floats, sigma: float, strength: float) -> Floats:
+    """BM3D as published, for noise `strength` times as strong."""
+    return bm3d(noisy, strength * sigma)
+
+
+def small_block_matching(noisy: Floats, sigma: float, strength: float) -> Floats:
+    """BM3D with blocks of half the width around every pixel: 28 pixels have room for few blocks of 8."""
+    return bm3d(noisy, strength * sigma, block=4, stride=1)
+
+
+CLASSICS: Mapping[str, Classic] = {
+    "non-local means": non_local_means,
+    "total variation": total_variation,
+    "BM3D": block_matching,
+    "BM3D with blocks of 4": small_block_matching,
+}
 
 
 def denoised(subjects: Sequence[Subject], sets: Sets, seed: int) -> Iterator[Denoised]:

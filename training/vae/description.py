@@ -22,7 +22,8 @@ FASHION = Description(
     "Fashion-MNIST; pixels are k / 255. " + BOUND,
     limits="A small model, minutes of one core. The posterior is approximate and the ELBO a bound. Given the code, "
     "pixels are independent: expected images are blurred, draws are noisy (fd_fmnist of both is given). Strangers that "
-    "are simpler than clothing can score as well as clothing: the card shows which scores notice which.",
+    "are simpler than clothing can score as more likely than clothing, as digits do: below 0.5, an AUROC says that the "
+    "score is fooled.",
 )
 
 SHUTTLE = Description(
