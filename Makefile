@@ -1,14 +1,15 @@
-# Two commands do all set-up on a fresh machine: `make serve` and `make test`.
+# Two commands do all set-up on a fresh machine: `make serve` and `make test`; with Docker, `make up`.
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 TORCH ?= torch==2.13.0
 RECIPE ?= all
+WORKERS ?= 1
 BIN := .venv/bin
 # An NVIDIA driver decides which engine is installed; never both.
 ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: serve test install train bench clean
+.PHONY: serve test install train bench up down compose-check clean
 .DEFAULT_GOAL := serve
 
 $(BIN)/python:
@@ -40,6 +41,24 @@ train: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+# A password that nobody has seen, as the files that the queue and its clients read. The folder is closed to other
+# users of this machine; the files are open to the users inside the containers.
+%/secrets/fivefold_redis_url:
+	mkdir -p -m 700 $(@D)
+	password=$$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n') && \
+	echo "requirepass $$password" >$(@D)/valkey_conf && \
+	echo "redis://:$$password@valkey:6379/0" >$@
+	chmod 644 $(@D)/valkey_conf $@
+
+up: docker/secrets/fivefold_redis_url
+	FIVEFOLD_PUBLISH=$(HOST):$(PORT) docker compose up --build --detach --wait --scale worker=$(WORKERS)
+
+down:
+	docker compose down
+
+compose-check: .venv/.dev docker/secrets/fivefold_redis_url
+	$(BIN)/python -m pytest -q -s tests/e2e/compose_check.py
 
 clean:
 	rm -rf .venv runs data build dist .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -46,6 +46,16 @@ async def test_a_job_goes_from_submit_to_its_last_event(broker: Broker) -> None:
     assert (status.state, status.rows, status.rows_finished, status.error) == ("done", 2, 2, None)
 
 
+async def test_an_answer_that_comes_before_its_reader_is_read(broker: Broker) -> None:
+    for number in range(20):  # from the second one on the broker listens before the job is submitted
+        name = str(number)
+        await broker.submit(job(name, detached=False))
+        assert await finish(broker, await take_one(broker))
+        for _ in range(3):  # what was published arrives
+            await broker.depth(M)
+        assert [event.id for event in await read(broker, name)] == ["0.0"]
+
+
 async def test_the_last_end_acknowledges_the_job(broker: Broker) -> None:
     await broker.submit(job("a"))
     lease = await take_one(broker)

@@ -6,38 +6,10 @@ from pathlib import Path
 
 import pytest
 from machines import machines
-from shipped import REQUESTS
+from mixed import load, receipts
 
 from benchmarks.server import Server
 from fivefold import AsyncClient, errors, flow
-from fivefold.operation import AnyOperation, Request
-from service.families.registry import FAMILIES
-
-OPERATIONS = {
-    (each.operation.family, each.operation.name): each.operation for one in FAMILIES for each in one.pipelines
-}
-
-
-def load() -> list[tuple[AnyOperation, Request]]:
-    return [
-        (OPERATIONS[model.split("-")[0], name], request)
-        for model, requests in REQUESTS.items()
-        for name, group in requests().items()
-        for request in group
-    ]
-
-
-async def receipts(url: str, calls: list[tuple[AnyOperation, Request]], at_once: int) -> list[str]:
-    places = asyncio.Semaphore(at_once)
-
-    async def call(client: AsyncClient, operation: AnyOperation, request: Request) -> str:
-        async with places:
-            answer = await client.call(operation, request)
-        assert answer.items == answer.results
-        return answer.meta.receipt
-
-    async with AsyncClient(url) as client:
-        return await asyncio.gather(*(call(client, *each) for each in calls))
 
 
 async def test_every_replica_and_worker_answers_with_the_same_bytes(service: Server, tmp_path: Path) -> None:
