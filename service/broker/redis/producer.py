@@ -48,13 +48,13 @@ class RedisProducer(Link):
         replies = self._subscription()
         inbox = replies.reader(job_id)
         try:
-            while not inbox.ended or inbox.stale:
-                if inbox.stale:
+            while not inbox.read:
+                if (frame := inbox.take()) is not None:
+                    yield self._decode(job_id, frame)
+                elif inbox.stale:
                     await self._follow(job_id, inbox)
                 else:
                     await inbox.wait()
-                while (frame := inbox.take()) is not None:
-                    yield self._decode(job_id, frame)
         finally:
             replies.close(job_id, inbox)
 
