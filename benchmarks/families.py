@@ -1,10 +1,8 @@
-"""`python -m benchmarks`: each family's main operation through HTTP, against its raw graph in the same run."""
+"""Each family's main operation through HTTP, against its raw graph in the same run."""
 
-import argparse
 import asyncio
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.load import Figures, closed_loop
+from benchmarks.options import Options
 from benchmarks.server import Server, running
 from model_store.golden import unpack
 from model_store.store import Store
@@ -106,23 +105,17 @@ def measure(server: Server, case: Case, concurrency: int, seconds: float) -> Fig
     return asyncio.run(closed_loop(server.url + case.path, body, concurrency, seconds))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="per cell")
-    parser.add_argument("--repeats", type=int, default=3, help="runs per cell; the spread is printed")
-    parser.add_argument("--threads", type=int, default=1, help="engine threads, of the service and of the raw graph")
-    arguments = parser.parse_args()
-    with running(intra_op_threads=str(arguments.threads)) as server:
+def main(options: Options) -> None:
+    with running(intra_op_threads=str(options.threads)) as server:
         print(f"start to ready {server.seconds_to_ready:.1f} s, resident {server.resident_mb():.0f} MB\n")
         print("| operation | clients | requests/s (spread) | p50 ms | p99 ms | of the raw graph's best |")
         print("|---|---|---|---|---|---|")
         for case in CASES:
-            raw = raw_requests_per_s(case, arguments.threads, arguments.seconds / 3)
+            raw = raw_requests_per_s(case, options.threads, options.seconds / 3)
             for concurrency in (1, 8, 32, 64):
-                runs = [measure(server, case, concurrency, arguments.seconds) for _ in range(arguments.repeats)]
+                runs = [measure(server, case, concurrency, options.seconds) for _ in range(options.repeats)]
                 print(_line(case, concurrency, runs, raw), flush=True)
         print(f"\nresident after the load {server.resident_mb():.0f} MB")
-    return 0
 
 
 def _line(case: Case, concurrency: int, runs: list[Figures], raw: float) -> str:
@@ -131,7 +124,3 @@ def _line(case: Case, concurrency: int, runs: list[Figures], raw: float) -> str:
     spread = f"{rates[0]:.0f}-{rates[-1]:.0f}"
     cells = (f"{middle.requests_per_s:.0f} ({spread})", f"{middle.p50_ms:.1f}", f"{middle.p99_ms:.1f}")
     return f"| {case.title} | {concurrency} | {' | '.join(cells)} | {middle.requests_per_s / raw:.0%} |"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
