@@ -35,9 +35,11 @@ Command = tuple[Any, ...]
 
 @cache
 def source(script: str) -> bytes:
-    """A script as the server gets it."""
+    """A script as the server gets it: whatever way its body ends, replies are sent and numbers written."""
     flags = " flags=allow-oom" if script in DRAINING else ""
-    return f"#!lua{flags}\n{(LUA / 'common.lua').read_text()}\n{(LUA / f'{script}.lua').read_text()}".encode()
+    common, body = ((LUA / f"{name}.lua").read_text() for name in ("common", script))
+    main = f"local function main()\n{body}\nend\nlocal answer = main()\nfinish_script()\nreturn answer\n"
+    return f"#!lua{flags}\n{common}\n{main}".encode()
 
 
 @cache
