@@ -48,7 +48,7 @@ def redis(seconds: float) -> Figures:
 def produced(url: str, *options: object) -> Figures:
     """A producer's process, run to its end."""
     command = python("-m", "benchmarks.clients", "produce", url, *options)
-    return Figures(**json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+    return Figures(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
 
 
 def main(options: Options) -> None:

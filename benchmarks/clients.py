@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 import uvloop
 
-from benchmarks.echo import WIDTH
+from benchmarks import echo
 from benchmarks.load import Figures, figures
 from model_store.store import ModelRef
 from service.broker.base import Broker, Limits
@@ -20,7 +20,7 @@ from service.jobs import Event, Job, Lease, Row
 
 BARE = ModelRef("bare", "1", "0" * 64)
 LIMITS = Limits(max_queue_seconds=3600.0)
-X = {"x": np.zeros(WIDTH, np.float32)}
+X = {"x": np.zeros(echo.WIDTH, np.float32)}
 
 
 def echo_job(model: ModelRef, predicted_seconds: float = 1e-6) -> Job:
@@ -59,8 +59,7 @@ async def run(asked: argparse.Namespace) -> None:
     broker = RedisBroker(asked.url, LIMITS)
     if asked.side == "consume":
         await consume(broker)
-    name, version = asked.model.split("@")
-    model = ModelRef(name, version, BARE.digest)
+    model = BARE if asked.digest is None else ModelRef(echo.NAME, "1", asked.digest)
     measured = await produce(broker, asked.concurrency, asked.seconds, model, asked.predicted_seconds)
     print(json.dumps(asdict(measured)))
     await broker.close()
@@ -70,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clients", description=__doc__)
     parser.add_argument("side", choices=["produce", "consume"])
     parser.add_argument("url")
-    parser.add_argument("--model", default=str(BARE))
+    parser.add_argument("--digest", help="of the echo model that workers serve; without it, for `consume`")
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--predicted-seconds", type=float, default=1e-6)
