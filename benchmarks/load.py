@@ -1,50 +1,84 @@
 """A closed loop of clients on persistent connections: as light as can be, so that the server is what is measured."""
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import numpy as np
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Figures:
     """Of one run; latencies from the first byte sent to the last received."""
 
+    requests: int
     requests_per_s: float
     p50_ms: float
     p99_ms: float
 
 
+def figures(latencies_s: list[float], elapsed_s: float) -> Figures:
+    ms = np.array(latencies_s) * 1e3
+    return Figures(len(ms), len(ms) / elapsed_s, float(np.median(ms)), float(np.percentile(ms, 99)))
+
+
 async def closed_loop(url: str, body: bytes, concurrency: int, seconds: float) -> Figures:
     """`concurrency` clients that each send the next request when the last is answered. Raises on any status but 200."""
-    parts = urlsplit(url)
+    parts, loop = urlsplit(url), asyncio.get_running_loop()
+    host, port = parts.hostname or "", parts.port or 80
     head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-    deadline = time.perf_counter() + seconds
     began = time.perf_counter()
-    clients = [_client(parts.hostname or "", parts.port or 80, request, deadline) for _ in range(concurrency)]
-    latencies = np.concatenate(await asyncio.gather(*clients)) * 1e3
-    elapsed = time.perf_counter() - began
-    return Figures(len(latencies) / elapsed, float(np.median(latencies)), float(np.percentile(latencies, 99)))
+    clients = [_Client(request, began + seconds) for _ in range(concurrency)]
+    for client in clients:
+        await loop.create_connection(lambda client=client: client, host, port)  # type: ignore[misc]
+    latencies = await asyncio.gather(*(client.ended for client in clients))
+    return figures([latency for own in latencies for latency in own], time.perf_counter() - began)
 
 
-async def _client(host: str, port: int, request: bytes, deadline: float) -> list[float]:
-    reader, writer = await asyncio.open_connection(host, port)
-    latencies = []
-    while (began := time.perf_counter()) < deadline:
-        writer.write(request)
-        await _answer(reader)
-        latencies.append(time.perf_counter() - began)
-    writer.close()
-    return latencies
+class _Client(asyncio.Protocol):
+    """One connection; `ended` is its latencies in seconds."""
 
+    def __init__(self, request: bytes, deadline: float) -> None:
+        self.ended: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
+        self._request, self._deadline = request, deadline
+        self._answer, self._latencies = b"", list[float]()
 
-async def _answer(reader: asyncio.StreamReader) -> bytes:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-    body = await reader.readexactly(length)
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
-        raise RuntimeError(f"{head.decode()}{body.decode(errors='replace')}")
-    return body
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        end = self._answer.find(b"\r\n\r\n") + 4
+        length = _LENGTH.search(self._answer, 0, end) if end > 3 else None
+        if length is None or len(self._answer) < end + int(length[1]):
+            return
+        if b" 200 " not in self._answer[:16]:
+            self._end(RuntimeError(self._answer.decode(errors="replace")))
+            return
+        self._latencies.append(time.perf_counter() - self._began)
+        self._answer = b""
+        self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(error or ConnectionError("the server closed the connection"))
+
+    def _send(self) -> None:
+        self._began = time.perf_counter()
+        if self._began >= self._deadline:
+            self._end(None)
+        else:
+            self._transport.write(self._request)
+
+    def _end(self, error: Exception | None) -> None:
+        if not self.ended.done() and error is not None:
+            self.ended.set_exception(error)
+        elif not self.ended.done():
+            self.ended.set_result(self._latencies)
+        self._transport.close()

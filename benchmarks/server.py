@@ -1,16 +1,14 @@
 """A real service in a process of its own, its time to ready and its resident memory."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from benchmarks.processes import free_port, python, started
 
 
 @dataclass(frozen=True)
@@ -28,36 +26,21 @@ class Server:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Server]:
-    """`python -m service` with FIVEFOLD_* settings, ready; stopped at the end."""
-    port = _free_port()
-    variables = {f"FIVEFOLD_{name.upper()}": value for name, value in settings.items()}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service"],
-        env={**os.environ, **variables, "FIVEFOLD_PORT": str(port), "FIVEFOLD_LOG_LEVEL": "error"},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+def running(command: Sequence[str] = ("service",), **settings: object) -> Iterator[Server]:
+    """`python -m service` (or another module's command) with FIVEFOLD_* settings, ready; stopped at the end."""
+    port, began = free_port(), time.perf_counter()
+    with started(python("-m", *command), port=port, **settings) as process:
         url = f"http://127.0.0.1:{port}"
-        while not _ready(url):
+        while not answers(f"{url}/healthz/ready"):
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with {process.returncode} before it was ready")
             time.sleep(0.02)
         yield Server(url, process.pid, time.perf_counter() - began)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
-def _ready(url: str) -> bool:
+def answers(url: str) -> bool:
+    """True where it is there and well."""
     try:
-        return httpx.get(f"{url}/healthz/ready", timeout=1).status_code == 200
+        return httpx.get(url, timeout=1).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -63,14 +63,15 @@ class Submission(Outcome):
             raise
 
     async def leave(self, producer: Producer) -> None:
-        """Wait no longer. What nobody else waits for leaves the queue, or the device at the next step."""
+        """Wait no longer. What has not ended, and nobody else waits for, leaves the queue or the device."""
         while self.job_ids and not self.detached:
             job_id = self.job_ids.pop()
             self.waiting[job_id] -= 1
             if self.waiting[job_id] <= 0:  # a repeated idempotency key makes several requests wait for one job
                 del self.waiting[job_id]
-                with suppress(NotFound):  # it has ended and is forgotten
-                    await producer.abandon(job_id)
+                if not self.finished_at:
+                    with suppress(NotFound):  # it has ended and is forgotten
+                        await producer.abandon(job_id)
 
     @asynccontextmanager
     async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:

@@ -580,3 +580,15 @@ async def test_a_waiting_take_is_woken_by_a_job(broker: Broker) -> None:
 
 async def test_a_take_waits_no_longer_than_it_was_told(broker: Broker) -> None:
     assert await broker.take([M], budget=1.0, wait=0.001) == []
+
+
+async def test_a_job_that_ended_before_anybody_read_it_is_read_in_full(broker: Broker) -> None:
+    async def answered(name: str) -> None:
+        await broker.submit(job(name, detached=False))
+        await finish(broker, await take_one(broker))
+
+    for name in "abc":  # what is heard of c comes after what is heard of b
+        await answered(name)
+        if name != "b":
+            assert await read(broker, name) == [done(name)]
+    assert await read(broker, "b") == [done("b")]

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,7 +19,7 @@ def encode_job(job: Job) -> bytes:
     """All of a job but its `request`, which stays in the queue."""
     rows = [{"index": row.index, "seed": row.seed, "params": row.params, "work": row.work} for row in job.rows]
     fields = {name: value for name, value in vars(job).items() if name not in ("rows", "request", "work", "model")}
-    return pack({**fields, "model": asdict(job.model), "rows": rows}, [row.arrays for row in job.rows])
+    return pack({**fields, "model": vars(job.model), "rows": rows}, [row.arrays for row in job.rows])
 
 
 def decode_job(frame: bytes) -> Job:
@@ -36,7 +36,7 @@ def encode_event(event: Event) -> bytes:
     header: dict[str, Any] = {"row": event.row, "index": event.index, "kind": event.kind, "progress": event.progress}
     header |= {"compute_ms": event.compute_ms, "scope": event.scope}
     if event.error is not None:
-        header["error"] = asdict(event.error)
+        header["error"] = vars(event.error)
     return pack(header, [event.arrays])
 
 

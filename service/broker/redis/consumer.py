@@ -89,8 +89,9 @@ class RedisConsumer(Link):
         except CorruptFrame:
             await self._fail(job_id.decode(), token)
             return None
-        deadline = self.clock() + int(left_ms) / 1e3 if left_ms else None
-        return Lease(replace(job, deadline=deadline), int(token), int(attempt))
+        if left_ms:  # by this machine's clock
+            job = replace(job, deadline=self.clock() + int(left_ms) / 1e3)
+        return Lease(job, int(token), int(attempt))
 
     async def _fail(self, job_id: str, token: bytes) -> None:
         where = prefix_of(job_id)

@@ -48,13 +48,11 @@ class RedisProducer(Link):
         replies = self._subscription()
         inbox = replies.reader(job_id)
         try:
-            while True:
-                while (frame := inbox.take()) is not None:  # also what came before the reader
+            while not inbox.read:
+                if (frame := inbox.take()) is not None:
                     yield self._decode(job_id, frame)
-                if inbox.stale:
+                elif inbox.stale:
                     await self._follow(job_id, inbox)
-                elif inbox.ended:
-                    return
                 else:
                     await inbox.wait()
         finally:

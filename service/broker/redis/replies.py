@@ -34,6 +34,11 @@ class Inbox:
         """How many events have arrived here."""
         return self._next
 
+    @property
+    def read(self) -> bool:
+        """True where the job has ended and nothing of it is left to read."""
+        return self.ended and not self.stale and not self._frames
+
     def offer(self, start: int, state: bytes, frames: Sequence[bytes]) -> None:
         """Events from `start` on, as they were published or read; what came before is dropped."""
         gap = start > self._next or len(self._frames) > HELD_FRAMES

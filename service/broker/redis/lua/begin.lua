@@ -6,13 +6,13 @@ local function begin(p, id, job)
     leave_line(p, id, job)
     local virtual_time = math.max(own(p, 'virtual_time'), job.finish - job.share)
     set_own(p, 'virtual_time', virtual_time)
-    call('ZREMRANGEBYSCORE', p .. 'flow', '-inf', exact(virtual_time))
     if call('ZCARD', p .. 'lease') == 0 then
       set_own(p, 'drain_mark', now)
     end
-    call('HINCRBYFLOAT', p .. 'queue', 'running_seconds', job.seconds)
+    add_own(p, 'running_seconds', job.seconds)
   end
-  local token, attempt = call('HINCRBY', p .. 'queue', 'token', 1), job.attempts + 1
+  add_own(p, 'token', 1)
+  local token, attempt = own(p, 'token'), job.attempts + 1
   call('HSET', p .. 'job:' .. id, 'state', 'running', 'token', token, 'attempts', attempt)
   call('ZADD', p .. 'lease', whole(now + limits.lease_ms), id)
   local left = job.deadline ~= '' and whole(job.deadline - now) or ''
@@ -84,10 +84,10 @@ end
 if #leases == 0 then
   in_turn(tonumber(ARGV[2]), tonumber(ARGV[3]))
 end
-for _, p in ipairs(KEYS) do -- another worker's turn
-  if call('ZCARD', p .. 'ready') > 0 then
+for _, p in ipairs(KEYS) do
+  call('ZREMRANGEBYSCORE', p .. 'flow', '-inf', exact(own(p, 'virtual_time')))
+  if call('ZCARD', p .. 'ready') > 0 then -- another worker's turn
     ring(p)
   end
 end
-send_replies()
 return leases

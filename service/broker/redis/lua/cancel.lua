@@ -18,5 +18,4 @@ if tenant == '' then
   wanted = wanted or #others > 0
 end
 local was = wanted and job.state or cancel(p, id, job)
-send_replies()
 return was

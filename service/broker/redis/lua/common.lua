@@ -19,24 +19,37 @@ local function exact(number)
   return string.format('%.17g', number)
 end
 
-local function own(p, name)
-  return tonumber(call('HGET', p .. 'queue', name)) or 0
-end
-
-local function set_own(p, name, number)
-  call('HSET', p .. 'queue', name, exact(number))
+local function read_hash(key)
+  local flat, fields = call('HGETALL', key), {}
+  for i = 1, #flat, 2 do
+    fields[flat[i]] = flat[i + 1]
+  end
+  return fields
 end
 
 local function read_job(p, id)
-  local flat = call('HGETALL', p .. 'job:' .. id)
-  if #flat == 0 then
-    return nil
-  end
-  local job = {}
-  for i = 1, #flat, 2 do
-    job[flat[i]] = flat[i + 1]
-  end
-  return job
+  local job = read_hash(p .. 'job:' .. id)
+  return job.state and job
+end
+
+-- The queue's own numbers: read once, and those that changed are written once, by finish_script
+
+local numbers, changed = {}, {}
+
+local function own(p, name)
+  numbers[p] = numbers[p] or read_hash(p .. 'queue')
+  return tonumber(numbers[p][name]) or 0
+end
+
+local function set_own(p, name, number)
+  own(p, name)
+  numbers[p][name] = number
+  changed[p] = changed[p] or {}
+  changed[p][name] = true
+end
+
+local function add_own(p, name, number)
+  set_own(p, name, own(p, name) + number)
 end
 
 -- Replies: one message per API replica and script, with every event that was published
@@ -58,9 +71,17 @@ local function reply(job, id, start, frames)
   end
 end
 
-local function send_replies()
+local function finish_script()
   for replica, text in pairs(messages) do
     call('PUBLISH', 'ff:reply:' .. replica, text)
+  end
+  for p, names in pairs(changed) do
+    local flat = {}
+    for name in pairs(names) do
+      flat[#flat + 1] = name
+      flat[#flat + 1] = exact(numbers[p][name])
+    end
+    call('HSET', p .. 'queue', unpack(flat))
   end
 end
 
@@ -92,7 +113,7 @@ end
 
 local function wait_in_line(p, id, job)
   call('ZADD', p .. 'ready', job.finish, job.place)
-  call('HINCRBYFLOAT', p .. 'queue', 'waiting_seconds', job.seconds)
+  add_own(p, 'waiting_seconds', job.seconds)
   if job.deadline ~= '' then
     call('ZADD', p .. 'due', job.deadline, id)
   end
@@ -101,12 +122,14 @@ end
 
 local function leave_line(p, id, job)
   call('ZREM', p .. 'ready', job.place)
-  call('ZREM', p .. 'due', id)
+  if job.deadline ~= '' then
+    call('ZREM', p .. 'due', id)
+  end
   if call('ZCARD', p .. 'ready') == 0 then -- the busy period is over: nobody owes anything
     set_own(p, 'waiting_seconds', 0)
     call('DEL', p .. 'flow')
   else
-    call('HINCRBYFLOAT', p .. 'queue', 'waiting_seconds', '-' .. job.seconds)
+    add_own(p, 'waiting_seconds', -job.seconds)
   end
 end
 
@@ -115,7 +138,7 @@ local function leave_device(p, id, job)
   if call('ZCARD', p .. 'lease') == 0 then
     set_own(p, 'running_seconds', 0)
   else
-    call('HINCRBYFLOAT', p .. 'queue', 'running_seconds', '-' .. job.seconds)
+    add_own(p, 'running_seconds', -job.seconds)
   end
 end
 
@@ -131,26 +154,26 @@ end
 -- Ended jobs are kept for a while, within bounds; a dead letter's payload stays until it is replayed or pushed out
 
 local function forget(p, id)
-  local job = call('HMGET', p .. 'job:' .. id, 'tenant', 'key', 'bytes')
+  local job = call('HMGET', p .. 'job:' .. id, 'tenant', 'key', 'bytes', 'state')
   call('ZREM', p .. 'kept', id)
-  call('HINCRBY', p .. 'queue', 'kept_bytes', whole(0 - (job[3] or 0)))
+  add_own(p, 'kept_bytes', 0 - (job[3] or 0))
   call('DEL', p .. 'job:' .. id, p .. 'events:' .. id, p .. 'seen:' .. id)
-  if not call('ZSCORE', p .. 'dead', id) then
-    call('DEL', p .. 'request:' .. id)
-  end
-  if job[1] then
+  local dead = job[4] == 'failed' and call('ZSCORE', p .. 'dead', id)
+  local had_request = dead or call('DEL', p .. 'request:' .. id) == 1
+  if job[1] and had_request then
     call('ZREM', p .. 'jobs:' .. job[1], id)
+  end
+  if job[1] and job[2] ~= '' then
     local key = p .. 'idem:' .. job[1] .. ':' .. job[2]
-    if job[2] ~= '' and call('GET', key) == id then -- another try may have the key by now
+    if call('GET', key) == id then -- another try may have the key by now
       call('DEL', key)
     end
   end
 end
 
-local function keep(p, id)
-  call('HSET', p .. 'job:' .. id, 'ended_at', whole(now))
+local function keep(p, id, job)
   call('ZADD', p .. 'kept', whole(now), id)
-  call('HINCRBY', p .. 'queue', 'kept_bytes', call('HGET', p .. 'job:' .. id, 'bytes'))
+  add_own(p, 'kept_bytes', job.bytes)
 end
 
 local function end_without_worker(p, id, job, state, code, message)
@@ -173,11 +196,12 @@ local function end_without_worker(p, id, job, state, code, message)
       frames[#frames + 1] = frame
     end
   end
+  local hash = p .. 'job:' .. id
   job.state = state
-  call('HSET', p .. 'job:' .. id, 'state', state, 'rows_finished', job.row_count, 'progress', job.row_count)
-  call('HSETNX', p .. 'job:' .. id, 'code', code)
-  call('HSETNX', p .. 'job:' .. id, 'message', message)
-  keep(p, id)
+  call('HSET', hash, 'state', state, 'ended_at', whole(now), 'rows_finished', job.row_count, 'progress', job.row_count)
+  call('HSETNX', hash, 'code', code)
+  call('HSETNX', hash, 'message', message)
+  keep(p, id, job)
   reply(job, id, start, frames)
 end
 

@@ -14,7 +14,6 @@ local function join(other, there)
     call('SET', p .. 'request:' .. other, request)
     call('ZADD', p .. 'jobs:' .. job.tenant, string.match(there.place, '^%d+'), other)
   end
-  send_replies()
   return { 'existing', other }
 end
 
@@ -54,5 +53,4 @@ if not answer then
   enter(p, id, job)
   answer = { 'accepted', id }
 end
-send_replies()
 return answer

@@ -2,7 +2,6 @@
 -- From now on the replica hears of every further one.
 local p, id, replica, start, most = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 sweep(p)
-send_replies()
 local job = call('HMGET', p .. 'job:' .. id, 'state', 'replicas')
 if not job[1] then
   return false

@@ -1,7 +1,6 @@
 -- status(limits, id) -> {position, seconds before it, drain rate, name, value, ...}
 local p, id = KEYS[1], ARGV[2]
 sweep(p)
-send_replies()
 local job = read_job(p, id)
 if not job then
   return false

@@ -1,0 +1,125 @@
+"""A model that answers with its input, and waits a while if told so: what remains is the cost of everything else."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fivefold.operation import Answer, Chunk, InputRequest, Item, Operation
+from model_store.golden import GOLDEN, Golden, pack
+from model_store.manifest import GraphSpec, Manifest, Params, Provenance, TensorSpec
+from model_store.store import Model, Store, file_spec
+from service.arrays import Array, Arrays
+from service.families.family import Family
+from service.families.pipeline import Fields, Pipeline, Refusal, prepare_each
+from service.families.session import OneShot, Session
+from service.graph import DeviceArray, Graph
+from service.jobs import Event, Row
+
+NAME, WIDTH, GRAPH = "echo", 16, "echo"
+PATH = "/v1/echo/echo"
+BODY = {"model": NAME, "rows": [[i / WIDTH for i in range(WIDTH)]]}
+
+
+class EchoParams(Params):
+    """Nothing to know."""
+
+    family: Literal["echo"] = "echo"
+
+
+class EchoRequest(InputRequest):
+    """Rows of 16 numbers."""
+
+
+class Echoed(Item):
+    """One row."""
+
+    row: list[float]
+
+
+class EchoPipeline(Pipeline[EchoRequest]):
+    """POST /v1/echo/echo."""
+
+    operation: Operation[EchoRequest, Answer[Echoed], Chunk] = Operation(
+        family="echo",
+        name="echo",
+        scope="score",
+        summary="The same again",
+        request=EchoRequest,
+        answer=Answer[Echoed],
+        chunk=None,
+        example=BODY,
+        main=("row",),
+        bodies={},
+    )
+    session_kind = "echo"
+
+    def prepare(self, request: EchoRequest, model: Model) -> list[Row | Refusal]:
+        x = np.array(request.rows or [], np.float32)
+        return prepare_each(request, len(x), lambda index, seed: Row(index, seed, {"x": x[index]}), "rows")
+
+    def render(self, request: EchoRequest, items: Sequence[Event], model: Model) -> list[Fields]:
+        return [{"row": item.arrays["x"].tolist()} for item in items]
+
+
+@dataclass(frozen=True)
+class EchoGraph:
+    """Sleeps `seconds` a call, however many rows it has: a device that is busy while its host is not."""
+
+    spec: GraphSpec
+    seconds: float = 0.0
+    device: str = "cpu"
+
+    def __call__(self, **inputs: Array | DeviceArray) -> Mapping[str, DeviceArray]:
+        if self.seconds:
+            time.sleep(self.seconds)
+        return {"y": _Host(np.asarray(inputs["x"]))}
+
+
+@dataclass(frozen=True)
+class _Host:
+    array: Array
+
+    def numpy(self) -> Array:
+        return self.array
+
+
+def echo_family(capacity: int = 256) -> Family:
+    """The family whose session takes up to `capacity` rows a step."""
+
+    def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
+        def run(rows: Sequence[Row]) -> list[Arrays]:
+            return [{"x": x} for x in graphs[GRAPH](x=np.stack([row.arrays["x"] for row in rows]))["y"].numpy()]
+
+        return {"echo": OneShot(run, (GRAPH,), capacity)}
+
+    return Family("echo", (EchoPipeline(),), open_sessions)
+
+
+def publish_echo(folder: Path) -> Model:
+    """The echo model in a store of its own."""
+    x = np.zeros((1, WIDTH), np.float32)
+    files = {"echo.onnx": b"no graph: EchoGraph stands for it", GOLDEN: pack({GRAPH: Golden({"x": x}, {"y": x})})}
+    spec = file_spec(files["echo.onnx"])
+    sides = {name: (TensorSpec(name=name, dtype="float32", shape=("batch", WIDTH)),) for name in ("x", "y")}
+    graph = GraphSpec(
+        file="echo.onnx",
+        **spec.model_dump(),
+        format="onnx",
+        inputs=sides["x"],
+        outputs=sides["y"],
+        golden_atol=1e-9,
+    )
+    return Store(folder).publish(_manifest(graph, files[GOLDEN]), files)
+
+
+def _manifest(graph: GraphSpec, golden: bytes) -> Manifest:
+    none = dict.fromkeys(("commit", "command", "trained_at", "machine", "licence"), "none")
+    provenance = Provenance.model_validate({**none, "seed": 0, "data": {}, "training_seconds": 0})
+    files = {GOLDEN: file_spec(golden)}
+    return Manifest(
+        name=NAME, version="1", graphs={GRAPH: graph}, params=EchoParams(), files=files, provenance=provenance
+    )
