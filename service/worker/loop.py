@@ -1,6 +1,7 @@
 """take -> schedule -> admit -> step -> emit: the one loop of every family."""
 
 import asyncio
+import math
 import secrets
 import threading
 import time
@@ -57,7 +58,7 @@ class Worker:
         self.steps = StepRunner(self.residency, metrics, self._scope)
         self._stopping = threading.Event()
         self._grace_ends: float | None = None
-        self._turned_at = self._beat_at = time.monotonic()
+        self._turned_at, self._beat_at = time.monotonic(), -math.inf
         self._unsent: list[Emission] = []
         self._cancelled: deque[str] = deque()
         self._lost: deque[Lease] = deque()

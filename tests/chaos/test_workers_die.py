@@ -15,6 +15,10 @@ from service.__main__ import make_broker
 from service.settings import Settings
 
 
+async def passed(seconds: float, *, since: float) -> bool:
+    return time.monotonic() - since > seconds
+
+
 async def settled(history: History, server: Server, jobs: int, worst_attempts: int) -> None:
     """Every job has ended once and rightly, and the queue is empty."""
     with server.client as client:
@@ -62,7 +66,7 @@ async def test_a_worker_that_returns_after_three_leases_changes_nothing_and_goes
     await history.events(job_id)
     other.signal(signal.SIGTERM)
     assert await asyncio.to_thread(other.exit_code) == 0
-    await eventually(lambda: asyncio.sleep(0, time.monotonic() - stopped_at > 3 * LEASE_SECONDS))
+    await eventually(lambda: passed(3 * LEASE_SECONDS, since=stopped_at))
     zombie.signal(signal.SIGCONT)
     await history.submit(history.scale(3))
     await settled(history, server, jobs=2, worst_attempts=2)
@@ -88,8 +92,9 @@ async def test_a_worker_that_starts_before_its_queue_waits_for_it(
 ) -> None:
     server.kill()
     worker = start("worker", wait=False)
-    await eventually(lambda: asyncio.sleep(0, worker.status("/healthz/live")))
-    assert worker.status("/healthz/ready") == 503
+    began = time.monotonic()
+    await eventually(lambda: passed(2.0, since=began))
+    assert (worker.status("/healthz/live"), worker.status("/healthz/ready")) == (200, 503)
     server.start()
     await asyncio.to_thread(worker.wait_until_ready)
     await history.submit(history.scale(1))

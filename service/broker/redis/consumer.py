@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from fivefold.errors import InternalError
 from service.arrays import CorruptFrame
-from service.broker.base import ControlMessage, Emission, WorkerStatus
+from service.broker.base import ControlMessage, Emission, QueueAway, WorkerStatus
 from service.broker.redis import keys
 from service.broker.redis.codec import decode_job, decode_order, encode_event, encode_worker
 from service.broker.redis.keys import prefix, prefix_of
@@ -65,14 +65,21 @@ class RedisConsumer(Link):
         await asyncio.gather(self.run("beat", [keys.WORKERS], status.id, encode_worker(status)), *announced)
 
     async def control(self) -> AsyncIterator[ControlMessage]:
+        try:
+            return self._orders(await self._newest_order())
+        except QueueAway:  # a server that is away is listened to when it is back
+            return self._orders(b"")
+
+    async def _newest_order(self) -> bytes:
         newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
-        return self._orders(newest[0][0] if newest else b"0-0")
+        return newest[0][0] if newest else b"0-0"
 
     async def _orders(self, after: bytes) -> AsyncIterator[ControlMessage]:
         while True:
             try:
+                after = after or await self._newest_order()
                 streams: Any = await self.listener.xread({keys.CONTROL: after}, count=16, block=CONTROL_WAIT_MS)
-            except (RedisError, OSError, TimeoutError):
+            except (QueueAway, RedisError, OSError, TimeoutError):
                 await asyncio.sleep(RESUBSCRIBE_SECONDS)
                 continue
             for found, fields in streams[0][1] if streams else ():
