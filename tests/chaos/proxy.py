@@ -26,7 +26,7 @@ class Proxy:
     def __init__(self, target_port: int) -> None:
         self.port, self.mode, self._target = free_port(), "pass", target_port
         self._loop = asyncio.new_event_loop()
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy")
 
@@ -58,26 +58,31 @@ class Proxy:
         self._started.set()
         await self._over.wait()
         server.close()
-        self._abort_all()
+        while self._open:
+            self._abort_all()
+            await asyncio.wait(self._open, timeout=0.1)
 
     def _abort_all(self) -> None:
-        for writer in self._open:
+        for writer in self._open.values():
             writer.transport.abort()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
         with suppress(OSError):
             if self.mode != "cut":
                 there, back = await asyncio.open_connection("127.0.0.1", self._target)
                 await asyncio.gather(self._pump(reader, back), self._pump(there, writer, reply=True))
-        self._open.discard(writer)
         writer.transport.abort()
+        del self._open[task]
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, reply: bool = False) -> None:
         with suppress(OSError):
             while piece := await reader.read(65536):
-                if self.mode != "half-open":
-                    await (self._reply(writer, piece) if reply else self._send(writer, piece))
+                if self.mode == "half-open":  # nobody reads here any more
+                    await self._over.wait()
+                await (self._reply(writer, piece) if reply else self._send(writer, piece))
         writer.transport.abort()
 
     async def _reply(self, writer: asyncio.StreamWriter, piece: bytes) -> None:

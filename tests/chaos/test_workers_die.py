@@ -6,24 +6,14 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from chaos.history import History, Verdict, attempts, leftovers
+from chaos.history import History
 from chaos.knobs import LEASE_SECONDS, Knobs, Start
+from chaos.settled import passed, settled
 from queue_server import Server
 from waiting import eventually
 
 from service.__main__ import make_broker
 from service.settings import Settings
-
-
-async def passed(seconds: float, *, since: float) -> bool:
-    return time.monotonic() - since > seconds
-
-
-async def settled(history: History, server: Server, jobs: int, worst_attempts: int) -> None:
-    """Every job has ended once and rightly, and the queue is empty."""
-    with server.client as client:
-        assert await history.verdict(client) == Verdict(jobs, [], [], worst_attempts)
-        assert leftovers(client, history.model) == {}
 
 
 async def test_a_worker_killed_in_the_middle_of_a_batch_loses_no_job(

@@ -61,7 +61,7 @@ class RedisConsumer(Link):
 
     async def heartbeat(self, status: WorkerStatus) -> None:
         names = [str(served.ref) for served in status.models]
-        announced = [self.wire.call("SADD", keys.MODELS, *names)] if names else []
+        announced = [self.run("announce", [keys.MODELS], *names)] if names else []
         await asyncio.gather(self.run("beat", [keys.WORKERS], status.id, encode_worker(status)), *announced)
 
     async def control(self) -> AsyncIterator[ControlMessage]:

@@ -28,7 +28,8 @@ from service.broker.base import QueueAway
 ROUND_TRIP_SECONDS = 1.2
 LUA = Path(__file__).parent / "lua"
 # What ends or drains work runs even where the server's memory is full; what brings work does not.
-DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow", "beat", "workers"})
+DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow"})
+DRAINING |= {"beat", "announce", "workers"}
 
 Command = tuple[Any, ...]
 
@@ -109,7 +110,8 @@ class Wire:
             try:
                 with reported():
                     replies = await self._round_trip([command for command, _, _ in batch], batch)
-            except Exception as error:
+            except Exception as error:  # who came meanwhile has waited too, and for the same server
+                batch, self._waiting = batch + self._waiting, []
                 replies = [error] * len(batch)
             for (_, _, future), reply in zip(batch, replies, strict=True):
                 settle(future, reply)
