@@ -1,5 +1,6 @@
 """Which models are served now: names resolved through the store, workers known by their heartbeats."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,10 +9,11 @@ from dataclasses import dataclass, field
 from fivefold.errors import NotReady, UnknownModel
 from model_store import store
 from model_store.store import Model, ModelRef, Store
-from service.broker.base import Admin, ServedModel, WorkerStatus
+from service.broker.base import Admin, QueueAway, ServedModel, WorkerStatus
 from service.settings import Settings
 
 FRESH_SECONDS = 0.25
+LOOK_SECONDS = 0.4  # a probe of readiness is answered within half a second, whatever the queue does
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,21 @@ class Catalogue:
                 ) from error
         return self._resolved[reference]
 
+    async def _workers(self) -> Sequence[WorkerStatus]:
+        """Raises QueueAway."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self.admin.workers()
+        except TimeoutError as error:
+            raise QueueAway(f"the queue's server has not answered for {LOOK_SECONDS:g} s") from error
+
     async def _refresh(self) -> None:
         now = self.clock()
         if now - self._seen_at < FRESH_SECONDS:
             return
+        workers = await self._workers()
         self._seen_at = now
         self._resolved.clear()
-        workers = await self.admin.workers()
         fresh = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
         known = {ref: served.model for ref, served in self._served.items()}
         self._served = {}

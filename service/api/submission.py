@@ -16,7 +16,7 @@ from service.api.encoding import Rendered
 from service.api.keys import Tenant
 from service.api.security import new_id
 from service.arrays import fingerprint
-from service.broker.base import Producer
+from service.broker.base import Producer, QueueAway
 from service.families.pipeline import Fields, Pipeline, Refusal
 from service.jobs import Event, Job, Row
 
@@ -71,12 +71,15 @@ class Submission:
             raise
 
     async def events(self, producer: Producer) -> AsyncIterator[Event]:
-        """Every event, until each row has ended."""
+        """Every event, until each row has ended. Raises QueueAway."""
         for job_id in tuple(self.job_ids):
-            async for event in producer.events(job_id):
-                if event.terminal:
-                    self.ends[event.row] = event
-                yield event
+            try:
+                async for event in producer.events(job_id):
+                    if event.terminal:
+                        self.ends[event.row] = event
+                    yield event
+            except NotFound as error:
+                raise QueueAway("the queue's server was emptied and the job is gone: send the request again") from error
         self.finished_at = time.time()
 
     async def leave(self, producer: Producer) -> None:
