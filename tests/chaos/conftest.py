@@ -53,8 +53,10 @@ def start(knobs: Knobs) -> Iterator[Start]:
     """start(role, fault=None, **knobs): a process, ready; dead after the test."""
     with ExitStack() as stack:
 
-        def start(role: str, fault: str | None = None, *, wait: bool = True, **changed: object) -> Member:
-            member = Member(role, {**knobs, **changed}, fault)
+        def start(
+            role: str, fault: str | None = None, *, wait: bool = True, port: int | None = None, **changed: object
+        ) -> Member:
+            member = Member(role, {**knobs, **changed}, fault, port)
             stack.callback(member.end)
             if wait:
                 member.wait_until_ready()

@@ -23,8 +23,8 @@ class Member:
     Processes fork from a server that has imported everything; one with a fault of its own imports it anew.
     """
 
-    def __init__(self, role: str, knobs: dict[str, object], fault: str | None = None) -> None:
-        self.port = free_port()
+    def __init__(self, role: str, knobs: dict[str, object], fault: str | None = None, port: int | None = None) -> None:
+        self.port = port or free_port()
         knobs = {**knobs, "port" if role == "api" else "probe_port": self.port}
         context = multiprocessing.get_context("forkserver" if fault is None else "spawn")
         self.process = context.Process(target=entry.run, args=(role, knobs, fault), daemon=True)

@@ -101,7 +101,7 @@ class RedisConsumer(Link):
         rows = (await self.wire.call("HGET", f"{where}job:{job_id}", "rows") or b"").split()
         failure = Failure(InternalError.code, "the request was damaged in the queue: send it again")
         events = [Event(job_id, int(row), 0, "failed", error=failure) for row in rows]
-        await self.run("emit", [where], job_id, token, len(events), *_flat(events))
+        await self.run("emit", [where], job_id, token, *_flat(events))
 
     async def _lost(self, script: str, jobs: Sequence[tuple[Lease, Sequence[object]]]) -> list[Lease]:
         """Run a fenced script on these jobs, model by model; returns the leases that are lost."""
