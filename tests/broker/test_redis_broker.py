@@ -52,7 +52,10 @@ async def test_a_damaged_payload_fails_alone(redis_broker: Broker, client: Redis
     (lease,) = await take(redis_broker, budget=10.0)
     assert lease.job.id == ident("b")
     assert await finish(redis_broker, lease)
-    assert [(event.row, event.error.code) for event in await read(redis_broker, "a")] == [(0, "internal"), (1, "internal")]
+    assert [(event.row, event.error.code) for event in await read(redis_broker, "a")] == [
+        (0, "internal"),
+        (1, "internal"),
+    ]
     assert (await status_of(redis_broker, "a")).state == "failed"
     assert (await redis_broker.depth(M)).predicted_seconds == 0.0
 

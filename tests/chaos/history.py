@@ -83,7 +83,9 @@ class History:
         ends = await asyncio.gather(*(self._ends(job_id) for job_id in self.expected))
         lost = [job_id for job_id, events in ends if not self._right(job_id, events, job_id in poison)]
         twice = [job_id for job_id, events in ends if _repeats(events)]
-        return Verdict(len(ends), lost, twice, max(attempts(client, job_id) for job_id, _ in ends if job_id not in poison))
+        return Verdict(
+            len(ends), lost, twice, max(attempts(client, job_id) for job_id, _ in ends if job_id not in poison)
+        )
 
     async def _ends(self, job_id: str) -> tuple[str, list[Event]]:
         try:
@@ -120,4 +122,3 @@ def leftovers(client: Redis, model: ModelRef) -> dict[str, float]:
     sizes |= {name: float(client.hget(where + "queue", name) or 0) for name in ("waiting_seconds", "running_seconds")}
     sizes["payloads"] = len(list(client.scan_iter(f"{where}payload:*"))) - client.zcard(where + "dead")
     return {name: size for name, size in sizes.items() if size}
-

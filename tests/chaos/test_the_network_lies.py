@@ -1,7 +1,6 @@
 """Between a worker, or a client, and the queue: delay, cut, half-open, reset in a reply, drip. Nothing is lost."""
 
 import asyncio
-import threading
 import time
 
 import pytest
@@ -13,7 +12,6 @@ from queue_server import Server
 from waiting import eventually
 
 from service.__main__ import make_broker
-from service.broker.base import QueueAway
 from service.settings import Settings
 
 CLIENT_SECONDS = 1.5  # within which a client hears that the queue is away
@@ -42,7 +40,9 @@ async def test_a_client_behind_a_bad_network_is_answered_in_time_and_recovers(
     try:
         await broker.depth(str(history.model))
         proxy.set(mode)
-        took = await asyncio.gather(*(_ask(broker.submit(history.scale(1, request=bytes(2**20))), at / 5) for at in range(5)))
+        took = await asyncio.gather(
+            *(_ask(broker.submit(history.scale(1, request=bytes(2**20))), at / 5) for at in range(5))
+        )
         assert max(took) < CLIENT_SECONDS
         proxy.set("pass")
         history.broker = broker
