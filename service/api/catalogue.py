@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from fivefold.errors import NotReady, UnknownModel
 from model_store import store
 from model_store.store import Model, ModelRef, Store
-from service.broker.base import Admin, ServedModel, WorkerStatus
+from service.broker.base import Admin, QueueAway, ServedModel, WorkerStatus
 from service.settings import Settings
 
 FRESH_SECONDS = 0.25
+LOOK_SECONDS = 0.4  # a probe of readiness is answered within half a second, whatever the queue does
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Catalogue:
         return self.model(str(ref))
 
     async def _refresh(self) -> None:
-        """One reading at a time, which everybody waits for. Raises QueueAway."""
+        """One reading at a time, which everybody waits for; a failed one leaves no old view. Raises QueueAway."""
         if self._reading is None or (self._reading.done() and self.clock() - self._seen_at >= FRESH_SECONDS):
             self._reading = asyncio.create_task(self._read())
         if not self._reading.done():
@@ -123,7 +124,10 @@ class Catalogue:
 
     async def _read(self) -> None:
         try:
-            workers, self._aliases = await asyncio.gather(self.admin.workers(), self.admin.aliases())
+            async with asyncio.timeout(LOOK_SECONDS):
+                workers, self._aliases = await asyncio.gather(self.admin.workers(), self.admin.aliases())
+        except TimeoutError as error:
+            raise QueueAway(f"the queue's server has not answered for {LOOK_SECONDS:g} s") from error
         finally:
             self._seen_at = now = self.clock()
         self._resolved.clear()

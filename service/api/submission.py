@@ -14,7 +14,7 @@ from service.api.catalogue import Served
 from service.api.job_ids import new_job_id, shard_id
 from service.api.keys import Tenant
 from service.api.outcome import Outcome
-from service.broker.base import Producer
+from service.broker.base import Producer, QueueAway
 from service.jobs import Event, Job, Row
 
 ROWS_PER_JOB = 256
@@ -61,6 +61,14 @@ class Submission(Outcome):
                 await producer.cancel(job_id, self.tenant.name)
             await self.leave(producer)
             raise
+
+    async def events(self, producer: Producer) -> AsyncIterator[Event]:
+        """Every event, until each row has ended. Raises QueueAway."""
+        try:
+            async for event in super().events(producer):
+                yield event
+        except NotFound as error:
+            raise QueueAway("the queue's server was emptied and the job is gone: send the request again") from error
 
     async def leave(self, producer: Producer) -> None:
         """Wait no longer. What has not ended, and nobody else waits for, leaves the queue or the device."""

@@ -1,6 +1,7 @@
 """take -> schedule -> admit -> step -> emit: the one loop of every family."""
 
 import asyncio
+import math
 import secrets
 import threading
 import time
@@ -57,7 +58,7 @@ class Worker:
         self.steps = StepRunner(self.residency, metrics, self._scope)
         self._stopping = threading.Event()
         self._grace_ends: float | None = None
-        self._turned_at = self._beat_at = time.monotonic()
+        self._turned_at, self._beat_at = time.monotonic(), -math.inf
         self._unsent: list[Emission] = []
         self._cancelled: deque[str] = deque()
         self._lost: deque[Lease] = deque()
@@ -84,7 +85,7 @@ class Worker:
         for resident in self.residency.load_all():
             self._register(resident)
         async with self._listening():
-            with Pulse(self._beat, self.broker.close, self.settings.heartbeat_seconds):
+            with Pulse(self._beat, self._take_leave, self.settings.heartbeat_seconds):
                 await self._serve()
         with suppress(QueueAway):  # what cannot be handed back is another worker's when its lease ends
             await self._exchange()
@@ -192,12 +193,18 @@ class Worker:
                 await self._tell()
                 self._beat_at = time.monotonic()
 
+    async def _take_leave(self) -> None:
+        """The last beat, however the loop ended: nobody counts on this worker any more."""
+        with suppress(QueueAway):
+            await self.broker.heartbeat(WorkerStatus(self.id, "none", self._scope, ()))
+        await self.broker.close()
+
     async def _tell(self) -> None:
         residents = self.residency.residents()
         device = residents[0].device if residents else "none"
         models = self.residency.status()
-        await self.broker.heartbeat(WorkerStatus(self.id, device, self._scope, models, self.steps.rows_run))
         self._lost.extend(await self.broker.extend([held.lease for held in self.scheduler.held()]))
+        await self.broker.heartbeat(WorkerStatus(self.id, device, self._scope, models, self.steps.rows_run))
         for model in models:
             depth = await self.broker.depth(str(model.ref))
             self.metrics.queued_jobs.labels(str(model.ref)).set(depth.waiting_jobs)

@@ -61,21 +61,25 @@ class RedisConsumer(Link):
 
     async def heartbeat(self, status: WorkerStatus) -> None:
         names = [str(served.ref) for served in status.models]
-        announced = [self.wire.call("SADD", keys.MODELS, *names)] if names else []
+        announced = [self.run("announce", [keys.MODELS], *names)] if names else []
         await asyncio.gather(self.run("beat", [keys.WORKERS], status.id, encode_worker(status)), *announced)
 
     async def control(self) -> AsyncIterator[ControlMessage]:
         try:
-            newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
-        except QueueAway:  # what is ordered while the server is away nobody hears
-            return self._orders(b"$")
-        return self._orders(newest[0][0] if newest else b"0-0")
+            return self._orders(await self._newest_order())
+        except QueueAway:  # a server that is away is listened to when it is back
+            return self._orders(b"")
+
+    async def _newest_order(self) -> bytes:
+        newest = await self.wire.call("XREVRANGE", keys.CONTROL, "+", "-", "COUNT", 1)
+        return newest[0][0] if newest else b"0-0"
 
     async def _orders(self, after: bytes) -> AsyncIterator[ControlMessage]:
         while True:
             try:
+                after = after or await self._newest_order()
                 streams: Any = await self.listener.xread({keys.CONTROL: after}, count=16, block=CONTROL_WAIT_MS)
-            except (RedisError, OSError, TimeoutError):
+            except (QueueAway, RedisError, OSError, TimeoutError):
                 await asyncio.sleep(RESUBSCRIBE_SECONDS)
                 continue
             for found, fields in streams[0][1] if streams else ():
@@ -98,7 +102,7 @@ class RedisConsumer(Link):
         rows = (await self.wire.call("HGET", f"{where}job:{job_id}", "rows") or b"").split()
         failure = Failure(InternalError.code, "the request was damaged in the queue: send it again")
         events = [Event(job_id, int(row), 0, "failed", error=failure) for row in rows]
-        await self.run("emit", [where], job_id, token, len(events), *_flat(events))
+        await self.run("emit", [where], job_id, token, *_flat(events))
 
     async def _lost(self, script: str, jobs: Sequence[tuple[Lease, Sequence[object]]]) -> list[Lease]:
         """Run a fenced script on these jobs, model by model; returns the leases that are lost."""

@@ -137,8 +137,8 @@ class RedisProducer(Link):
     async def _announce(self, model: str) -> None:
         """Once for each model, in the round trip of its first job."""
         if model not in self._announced:
+            await self.run("announce", [keys.MODELS], model)
             self._announced.add(model)
-            await self.wire.call("SADD", keys.MODELS, model)
 
     async def _follow(self, job_id: str, inbox: Inbox) -> None:
         inbox.stale, start = False, inbox.position

@@ -25,11 +25,13 @@ from redis.exceptions import (
 
 from service.broker.base import QueueAway
 
-# A client hears of a dead queue within 1.5 s: this is what one round trip may take, connecting included.
-ROUND_TRIP_SECONDS = 1.2
+# A client hears of a dead queue within 1.5 s: this is what one round trip may take, connecting included; the rest is
+# for the API's look at the workers before it.
+ROUND_TRIP_SECONDS = 1.0
 LUA = Path(__file__).parent / "lua"
 # What ends or drains work runs even where the server's memory is full; what brings work does not.
-DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow", "beat", "workers"})
+DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow"})
+DRAINING |= {"beat", "announce", "workers"}
 
 Command = tuple[Any, ...]
 
@@ -112,7 +114,8 @@ class Wire:
             try:
                 with reported():
                     replies = await self._round_trip([command for command, _, _ in batch], batch)
-            except Exception as error:
+            except Exception as error:  # who came meanwhile has waited too, and for the same server
+                batch, self._waiting = batch + self._waiting, []
                 replies = [error] * len(batch)
             for (_, _, future), reply in zip(batch, replies, strict=True):
                 settle(future, reply)

@@ -1,0 +1,24 @@
+"""The settings of every process of the tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.processes import Member
+
+Knobs = dict[str, object]
+Start = Callable[..., Member]
+LEASE_SECONDS = 0.6
+
+
+def knobs_of(url: str, store: Path) -> Knobs:
+    """Short leases and quick heartbeats, so that the tests are quick; a queue that holds what they send."""
+    return {
+        "redis_url": url,
+        "store": store,
+        "intra_op_threads": 1,
+        "lease_seconds": LEASE_SECONDS,
+        "heartbeat_seconds": 0.1,
+        "max_queue_seconds": 1e6,
+        "max_queued_jobs": 100_000,
+        "log_level": "error",
+    }

@@ -1,0 +1,55 @@
+"""A bell that nobody hears and a reply that is not delivered cost a moment, not the job."""
+
+import asyncio
+import threading
+import time
+
+from chaos.history import History
+from chaos.knobs import Start
+from chaos.settled import settled
+from queue_server import Server
+from waiting import until
+
+from service.broker.redis.keys import prefix
+
+LATE_SECONDS = 0.3  # of a busy machine
+
+
+async def test_a_job_whose_bell_was_lost_is_found_within_a_second(
+    start: Start, history: History, server: Server
+) -> None:
+    with server.client as thief, server.client as client:
+        stolen = threading.Thread(target=lambda: thief.blpop(prefix(str(history.model)) + "bell", 5))
+        stolen.start()
+        until(lambda: client.info("clients")["blocked_clients"] == 1)
+        start("worker", heartbeat_seconds=0.5, lease_seconds=2.0)
+        until(lambda: client.info("clients")["blocked_clients"] == 2)
+        began = time.monotonic()
+        job_id = await history.submit(history.scale(1))
+        await asyncio.to_thread(stolen.join)
+        await history.events(job_id)
+        assert time.monotonic() - began < 1.0 + LATE_SECONDS
+    await settled(history, server, jobs=1, worst_attempts=1)
+
+
+async def test_an_answer_whose_message_was_lost_is_found_within_half_a_second(
+    start: Start, history: History, server: Server
+) -> None:
+    start("worker")
+    deaf = asyncio.Event()
+
+    async def deafen() -> None:
+        with server.client as client:
+            while not deaf.is_set():
+                client.client_kill_filter(_type="pubsub")
+                await asyncio.sleep(0.005)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(deafen())
+        for _ in range(3):
+            job_id = await history.submit(history.scale(1, ms=50))
+            await history.events(job_id)
+            status = await history.broker.status(job_id, "anonymous")
+            assert time.time() - status.ended_at < 0.5 + LATE_SECONDS
+        deaf.set()
+    await settled(history, server, jobs=3, worst_attempts=1)

@@ -1,0 +1,62 @@
+"""Between a worker, or a client, and the queue: delay, cut, half-open, reset in a reply, drip. Nothing is lost."""
+
+import asyncio
+import time
+
+import pytest
+from chaos.history import History
+from chaos.knobs import LEASE_SECONDS, Knobs, Start
+from chaos.proxy import MODES, Mode, Proxy
+from chaos.settled import passed, settled
+from queue_server import Server
+from waiting import eventually
+
+from service.__main__ import make_broker
+from service.settings import Settings
+
+CLIENT_SECONDS = 1.5  # within which a client hears that the queue is away
+LATE_SECONDS = 0.4  # of a busy machine
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_worker_behind_a_bad_network_loses_no_job(
+    start: Start, history: History, server: Server, proxy: Proxy, mode: Mode
+) -> None:
+    start("worker", redis_url=proxy.url)
+    await history.submit_all(history.scale(1, ms=10) for _ in range(30))
+    await eventually(history.running)
+    proxy.set(mode)
+    began = time.monotonic()
+    await eventually(lambda: passed(2 * LEASE_SECONDS, since=began))
+    proxy.set("pass")
+    await settled(history, server, jobs=30)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_behind_a_bad_network_is_answered_in_time_and_recovers(
+    start: Start, history: History, server: Server, proxy: Proxy, knobs: Knobs, mode: Mode
+) -> None:
+    broker = make_broker(Settings(**{**knobs, "redis_url": proxy.url}))
+    try:
+        await broker.depth(str(history.model))
+        proxy.set(mode)
+        took = await asyncio.gather(
+            *(_ask(broker.submit(history.scale(1, request=bytes(2**20))), at / 5) for at in range(5))
+        )
+        assert max(took) < CLIENT_SECONDS
+        proxy.set("pass")
+        history.broker = broker
+        start("worker")
+        await history.submit_all(history.scale(1) for _ in range(3))
+        await eventually(history.idle)
+        await settled(history, server, jobs=3, worst_attempts=1)
+    finally:
+        await broker.close()
+
+
+async def _ask(call: object, later_seconds: float) -> float:
+    """The seconds until it is answered, or the queue said to be away."""
+    await asyncio.sleep(later_seconds)
+    began = time.monotonic()
+    await asyncio.gather(call, return_exceptions=True)
+    return time.monotonic() - began
