@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from math import inf
+from math import fsum, inf
 from typing import NamedTuple
 
 from model_store.store import ModelRef
@@ -89,6 +89,13 @@ class Held:
     @property
     def rows(self) -> int:
         return len(self.resident) + len(self.waiting)
+
+    @property
+    def share(self) -> float:
+        """Of a step, in what the worker holds."""
+        share = self.rows / self.place.step_rows
+        ends_next = self.remaining_work <= self.rows and share <= 1.0
+        return share if ends_next else min(share, LARGE_JOB_STEPS)
 
     def in_order(self, places: int) -> Iterator[int]:
         """Resident rows first, least remaining work first; then as many of those that wait as there are places."""
@@ -181,10 +188,10 @@ class Scheduler:
     def spare_seconds(self) -> float:
         """Predicted seconds of further jobs that are worth holding: two full steps, less what is here.
 
-        A job counts as its share of a step, a large one as a sixteenth, so that several large jobs live side by side.
-        A full step is predicted as so many jobs of one row, on the session where that takes the least time.
+        A job that ends with its next step counts as its share of the step; what stays longer as a sixteenth at most, so
+        that several large jobs live side by side. More would only be kept from workers that have nothing. A full step is predicted as so many jobs of one row, on the session where that takes the least time.
         """
-        share = sum(min(held.rows / held.place.step_rows, LARGE_JOB_STEPS) for held in self._held.values())
+        share = fsum(held.share for held in self._held.values())
         full_steps = (place.step_rows * place.limits.curve.seconds(1.0) for place in self._places.values())
         return (HELD_STEPS - share) * min(full_steps, default=0.0)
 

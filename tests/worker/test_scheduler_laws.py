@@ -269,6 +269,14 @@ def test_a_worker_holds_two_steps_of_small_jobs_or_many_large_ones() -> None:
     assert held == 32
 
 
+def test_a_worker_keeps_no_more_short_jobs_from_others_than_two_steps_run() -> None:
+    subject, held = scheduler(), 0
+    while subject.spare_seconds() > 0.0:
+        subject.add(lease(f"j{held}", session=FAST), 0.0)
+        held += 1
+    assert held == 2 * SESSIONS[FAST].capacity
+
+
 def test_a_newer_lease_is_told_from_an_older_one() -> None:
     subject, old = scheduler(), lease("a")
     new = replace(old, token=2)
