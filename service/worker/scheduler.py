@@ -188,8 +188,9 @@ class Scheduler:
     def spare_seconds(self) -> float:
         """Predicted seconds of further jobs that are worth holding: two full steps, less what is here.
 
-        A job that ends with its next step counts as its share of the step; what stays longer as a sixteenth at most, so
-        that several large jobs live side by side. More would only be kept from workers that have nothing. A full step is predicted as so many jobs of one row, on the session where that takes the least time.
+        A job that ends with its next step counts as its share of the step, what stays longer as a sixteenth at most, so
+        that several large jobs live side by side. More would be kept from workers that have nothing to do. A full step
+        is predicted as so many jobs of one row, on the session where that takes the least time.
         """
         share = fsum(held.share for held in self._held.values())
         full_steps = (place.step_rows * place.limits.curve.seconds(1.0) for place in self._places.values())
