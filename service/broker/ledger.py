@@ -7,7 +7,7 @@ from itertools import islice
 
 from fivefold.errors import Cancelled, DeadlineExceeded, NotFound, RowFailed
 from service.broker import admission
-from service.broker.base import Accepted, DeadJob, Depth, Emission, JobStatus, Limits, State
+from service.broker.base import BUDGET_TOLERANCE_SECONDS, Accepted, DeadJob, Depth, Emission, JobStatus, Limits, State
 from service.broker.model_queue import ModelQueue
 from service.broker.record import Record
 from service.jobs import Failure, Job, Lease
@@ -87,7 +87,7 @@ class Ledger:
             return [self._begin(record, now)]
         leases: list[Lease] = []
         for record in self._in_fair_order(models):
-            if leases and record.job.predicted_seconds > budget:
+            if leases and record.job.predicted_seconds > budget + BUDGET_TOLERANCE_SECONDS:
                 break
             budget -= record.job.predicted_seconds
             record.queue.ready.begin(record.job.id)

@@ -592,3 +592,9 @@ async def test_a_job_that_ended_before_anybody_read_it_is_read_in_full(broker: B
         if name != "b":
             assert await read(broker, name) == [done(name)]
     assert await read(broker, "b") == [done("b")]
+
+
+async def test_sixteen_tenths_of_a_second_fit_in_a_budget_of_sixteen_tenths(broker: Broker) -> None:
+    for number in range(17):
+        await broker.submit(job(str(number), seconds=0.1))
+    assert len(await take(broker, budget=1.6)) == 16

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from fivefold.errors import InternalError
 from service.arrays import CorruptFrame
-from service.broker.base import ControlMessage, Emission, QueueAway, WorkerStatus
+from service.broker.base import BUDGET_TOLERANCE_SECONDS, ControlMessage, Emission, QueueAway, WorkerStatus
 from service.broker.redis import keys
 from service.broker.redis.codec import decode_job, decode_order, encode_event, encode_worker
 from service.broker.redis.keys import prefix, prefix_of
@@ -35,7 +35,7 @@ class RedisConsumer(Link):
         start = self._turn % len(models)
         prefixes = [prefix(model) for model in (*models[start:], *models[:start])]
         bells = [f"{name}bell" for name in prefixes]
-        begun = self.run("begin", prefixes, repr(budget), MOST_JOBS, wire=self.turning)
+        begun = self.run("begin", prefixes, repr(budget + BUDGET_TOLERANCE_SECONDS), MOST_JOBS, wire=self.turning)
         if wait > 0.0:  # the bell carries no work: whether it rang or not, what is there is taken
             ringing = self.turning.call("BLPOP", *bells, wait, patience=wait)
             _, begun_jobs = await asyncio.gather(ringing, begun)

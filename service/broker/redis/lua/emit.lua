@@ -2,10 +2,12 @@
 -- -> the tokens of the leases that are lost. The fence: only the newest lease of a running job changes anything.
 local p, at, lost = KEYS[1], 2, {}
 
--- The row's progress before this event, or nothing where the event is a repeat. A job's only row ends once: its fence
--- falls with it.
+-- The row's progress before this event, or nothing where the event is a repeat or comes after the row's end. The end of
+-- a job's only row needs no note: the fence falls with it.
 local function unseen(id, job, row, index, terminal, progress)
-  if terminal and job.row_count == '1' then
+  if job.row_count == '1' and tonumber(job.rows_finished) == 1 then
+    return nil
+  elseif job.row_count == '1' and terminal then
     return job.progress
   end
   local seen = p .. 'seen:' .. id
