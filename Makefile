@@ -8,7 +8,7 @@ BIN := .venv/bin
 # An NVIDIA driver decides which engine is installed; never both.
 ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: serve test install train bench clean
+.PHONY: serve test install train bench chaos clean
 .DEFAULT_GOAL := serve
 
 $(BIN)/python:
@@ -40,6 +40,9 @@ train: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+chaos: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 clean:
 	rm -rf .venv runs data build dist .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -92,9 +92,8 @@ async def _post(api: Member, path: str, body: dict[str, object]) -> asyncio.Stre
     """A request whose connection is ours to cut."""
     _, writer = await asyncio.open_connection("127.0.0.1", api.port)
     content = json.dumps(body)
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(content)}\r\n\r\n"
     writer.write((head + content).encode())
     await writer.drain()
     return writer
