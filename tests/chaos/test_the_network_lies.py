@@ -29,7 +29,7 @@ async def test_a_worker_behind_a_bad_network_loses_no_job(
     await eventually(history.running)
     proxy.set(mode)
     began = time.monotonic()
-    await eventually(lambda: passed(2 * LEASE_SECONDS, since=began))
+    await eventually(lambda: passed(1.5 * LEASE_SECONDS, since=began))
     proxy.set("pass")
     await settled(history, server, jobs=30)
 
