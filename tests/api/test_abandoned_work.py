@@ -2,13 +2,12 @@
 
 import json
 import socket
-import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from served import Gate, Service, serving
+from waiting import until as wait_until
 
 from model_store.store import Store
 
@@ -16,15 +15,6 @@ SCALE, COUNT = "/v1/toy/scale", "/v1/toy/count"
 STREAM = {"accept": "text/event-stream"}
 ROW = {"rows": [[0, 1, 2, 3]]}
 LONG = {"n": 200, "steps": 100}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("waited for 10 s")
 
 
 def events(answer: httpx.Response) -> list[tuple[str, dict]]:

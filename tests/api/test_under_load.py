@@ -3,13 +3,12 @@
 import asyncio
 import json
 import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from served import Gate, Service, serving
+from waiting import until as wait_until
 
 from model_store.store import Store
 
@@ -27,14 +26,6 @@ def raw_request(url: str, body: dict, headers: dict[str, str] | None = None) -> 
     )
     connection.sendall((head + content).encode())
     return connection
-
-
-def wait_until(condition) -> None:
-    pause = threading.Event()
-    give_up = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up
-        pause.wait(0.01)
 
 
 def waiting(service: Service) -> int:
