@@ -74,11 +74,8 @@ class Stage:
             left = leftovers(client, self.history.model)
             tries = [attempts(client, job_id) for job_id in self.history.expected if job_id not in poison]
         assert not left, f"an idle queue holds {left}"
-        outcome.lost, outcome.twice, outcome.worst_attempts = (
-            len(verdict.lost),
-            len(verdict.twice),
-            verdict.worst_attempts,
-        )
+        outcome.lost, outcome.twice = len(verdict.lost), len(verdict.twice)
+        outcome.repeated, outcome.worst_attempts = sum(count > 1 for count in tries), max(tries)
         return outcome
 
     async def next_end(self) -> float:
