@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An NVIDIA driver decides which engine is installed; never both.
 ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: serve test install train bench up down compose-check clean
+.PHONY: serve test install train bench chaos up down compose-check clean
 .DEFAULT_GOAL := serve
 
 $(BIN)/python:
@@ -41,6 +41,9 @@ train: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+chaos: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 # A password that nobody has seen, as the files that the queue and its clients read. The folder is closed to other
 # users of this machine; the files are open to the users inside the containers.

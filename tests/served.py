@@ -1,7 +1,7 @@
 """A real service in this process: uvicorn on an ephemeral port, the worker in its thread."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -72,15 +72,6 @@ def serving(
         with Client(service.url) as client:
             _until(lambda: not working or client.ready(), thread)
         yield service
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("waited for 10 s")
 
 
 def _until(condition, thread: threading.Thread) -> None:

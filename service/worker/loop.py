@@ -140,13 +140,14 @@ class Worker:
 
     async def _accept(self, lease: Lease) -> None:
         self._drop(self.scheduler.cancel(lease.job.id), "lost")  # an older lease of the same job ran out here
-        if redelivered(lease):  # it may have killed its worker: should it do so again, it hits no neighbour
-            await self._hand_back(self.scheduler.held())
+        neighbours = self.scheduler.held()
         if self.residency.serves(lease.job.model, lease.job.session_kind):
             self.scheduler.add(lease, self.clock())
         else:
             failure = Failure(InternalError.code, f"{lease.job.model} has no session {lease.job.session_kind!r} here")
             self._unsent.append((lease, [failed((lease.job.id, row.index), failure) for row in lease.job.rows]))
+        if redelivered(lease):  # it may have killed its worker: should it do so again, it hits no neighbour
+            await self._hand_back(neighbours)
 
     async def _weed(self) -> None:
         """Rows that nobody waits for leave the device."""

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from served import Gate, Service, serving, wait_until
+from served import Gate, Service, serving
+from waiting import until
 
 from model_store.store import Store
 
@@ -24,7 +25,7 @@ def events(answer: httpx.Response) -> list[tuple[str, dict]]:
 def test_a_stream_whose_reader_leaves_is_cancelled(service: Service, http: httpx.Client) -> None:
     with http.stream("POST", COUNT, json=LONG, headers=STREAM) as answer:
         next(answer.iter_bytes())
-    wait_until(lambda: not service.worker.scheduler.held())
+    until(lambda: not service.worker.scheduler.held())
     assert service.worker.steps.rows_run < LONG["n"] * LONG["steps"]
 
 
@@ -34,7 +35,7 @@ def test_a_reader_who_does_not_read_keeps_nobody_waiting(service: Service, http:
     head = f"POST {COUNT} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-type: application/json\r\n"
     with socket.create_connection((host, int(port))) as reader:
         reader.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
-        wait_until(lambda: bool(service.worker.scheduler.held()))
+        until(lambda: bool(service.worker.scheduler.held()))
         assert all(http.post(SCALE, json=ROW, timeout=5).is_success for _ in range(20))
 
 
@@ -49,7 +50,7 @@ def test_what_fails_in_a_stream_is_an_event_with_its_code(service: Service, http
     codes = {item["error"]["code"] for item in end.get("items", [end | {"error": end}]) if "error" in item}
     assert name in ("done", "error")
     assert codes == {"deadline_exceeded"}
-    wait_until(lambda: not service.worker.scheduler.held())
+    until(lambda: not service.worker.scheduler.held())
 
 
 def test_what_a_stream_refuses_before_it_begins_has_its_status(http: httpx.Client) -> None:

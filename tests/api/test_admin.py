@@ -8,7 +8,8 @@ import httpx
 import pytest
 import toy
 from keyed import by_key, entry, keys_file
-from served import Gate, Service, serving, wait_until
+from served import Gate, Service, serving
+from waiting import until
 
 from fivefold.jobs import ControlDocument, DeadJobList, QueueDocument
 from model_store.store import Store
@@ -74,7 +75,7 @@ def test_the_queue_shows_what_waits_and_who_works(toy_store: Store) -> None:
             http.get(f"{job}/events")
         queue = QueueDocument.model_validate_json(http.get(f"{ADMIN}/queue").content)
         assert (queue.models[0].waiting_jobs, queue.models[0].running_jobs, queue.dead_jobs) == (0, 0, 0)
-        wait_until(lambda: http.get(f"{ADMIN}/queue").json()["workers"][0]["rows_run"] == 3)
+        until(lambda: http.get(f"{ADMIN}/queue").json()["workers"][0]["rows_run"] == 3)
 
 
 def test_without_a_worker_the_queue_is_empty(toy_store: Store) -> None:
@@ -135,13 +136,13 @@ def test_a_drained_worker_finishes_what_runs_and_stops(toy_store: Store) -> None
         gate.opened.set()
         http.get(f"{job}/events")
         assert http.get(job).json()["state"] == "done"
-        wait_until(lambda: http.get("/healthz/ready").status_code == 503)
+        until(lambda: http.get("/healthz/ready").status_code == 503)
         refused(http.post(SCALE, json=ROW), 503, "not_ready")
 
 
 def test_all_workers_are_drained_at_once(http: httpx.Client, service: Service) -> None:
     assert http.post(f"{ADMIN}/drain").json()["workers"] == [service.worker.id]
-    wait_until(lambda: http.get("/healthz/ready").status_code == 503)
+    until(lambda: http.get("/healthz/ready").status_code == 503)
 
 
 def test_models_come_and_go(http: httpx.Client, service: Service) -> None:
@@ -150,10 +151,10 @@ def test_models_come_and_go(http: httpx.Client, service: Service) -> None:
 
     answer = http.post(f"{ADMIN}/models/toy-affine@1/unload")
     assert (answer.status_code, answer.json()["model"]) == (202, "toy-affine@1")
-    wait_until(lambda: served() == [])
+    until(lambda: served() == [])
     refused(http.post(SCALE, json={**ROW, "model": "toy-affine"}), 503, "not_ready", "toy-affine@1")
     assert http.post(f"{ADMIN}/models/toy-affine/load", params={"worker": service.worker.id}).status_code == 202
-    wait_until(lambda: served() == ["toy-affine"])
+    until(lambda: served() == ["toy-affine"])
     assert http.post(SCALE, json=ROW).is_success
 
 
@@ -188,8 +189,8 @@ def test_an_alias_is_followed_by_every_replica_within_its_refresh(two_versions: 
         assert http.get("/v1/models/toy-affine@stable").status_code == 404
         answer = http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "stable", "version": "1"})
         assert answer.json() == {"model": "toy-affine", "alias": "stable", "version": "1"}
-        wait_until(lambda: asyncio.run(elsewhere()) == ["1"])
-        wait_until(lambda: http.get("/v1/models/toy-affine@stable").is_success)
+        until(lambda: asyncio.run(elsewhere()) == ["1"])
+        until(lambda: http.get("/v1/models/toy-affine@stable").is_success)
         assert default_version(http, "toy-affine@stable") == "1"
         assert default_version(http) == "2"
         cards = {card["version"]: card["aliases"] for card in http.get("/v1/models").json()["models"]}
@@ -200,20 +201,20 @@ def test_the_brokers_alias_wins_over_the_stores(two_versions: Store) -> None:
     two_versions.set_alias("toy-affine", "default", "2")
     with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
         http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "default", "version": "1"})
-        wait_until(lambda: default_version(http) == "1")
+        until(lambda: default_version(http) == "1")
         cards = {card["version"]: card for card in http.get("/v1/models").json()["models"]}
         assert {version: card["aliases"] for version, card in cards.items()} == {"1": ["default"], "2": []}
         assert {version: card["default"] for version, card in cards.items()} == {"1": True, "2": False}
         assert http.post(SCALE, json=ROW).json()["parameters"]["model"] == "toy-affine@1"
         http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "default", "version": "2"})
-        wait_until(lambda: default_version(http) == "2")
+        until(lambda: default_version(http) == "2")
 
 
 def test_a_job_keeps_the_version_that_it_began_with(two_versions: Store) -> None:
     with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
         job = http.post(SCALE, json={**ROW, "model": "toy-affine"}, headers=ASYNC).headers["location"]
         http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "default", "version": "1"})
-        wait_until(lambda: default_version(http) == "1")
+        until(lambda: default_version(http) == "1")
         http.get(f"{job}/events")
         assert http.get(job).json()["result"]["meta"]["model"]["version"] == "2"
 

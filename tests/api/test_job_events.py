@@ -8,7 +8,8 @@ from itertools import count
 import httpx
 import pytest
 import toy
-from served import Gate, Service, serving, wait_until
+from served import Gate, Service, serving
+from waiting import until
 
 from fivefold.errors import NotFound
 from fivefold.transformer import TransformerGenerateRequest
@@ -220,8 +221,8 @@ def test_readers_who_leave_are_noticed_while_nothing_happens(toy_store: Store) -
         assert gate.reached.wait(10)
         readers = service.worker.broker._readers
         with http.stream("GET", f"{job}/events"):
-            wait_until(lambda: any(not future.done() for waiting in readers.values() for future in waiting))
-        wait_until(lambda: all(future.done() for waiting in readers.values() for future in waiting))
+            until(lambda: any(not future.done() for waiting in readers.values() for future in waiting))
+        until(lambda: all(future.done() for waiting in readers.values() for future in waiting))
         gate.opened.set()
         assert follow(http, job)[-1][0] == "done"
 

@@ -15,7 +15,8 @@ import pytest
 import shipped
 import toy
 from keyed import by_key, entry, keys_file
-from served import Gate, Service, serving, wait_until
+from served import Gate, Service, serving
+from waiting import until
 
 from fivefold.jobs import JobDocument
 from model_store.store import Store
@@ -165,7 +166,7 @@ def test_a_job_tells_where_it_is_and_what_is_before_it(gated: tuple[Gate, Servic
     running = submit(http, SCALE, ROW)
     assert gate.reached.wait(10)
     waiting = [submit(http, SCALE, ROW) for _ in range(2)]
-    wait_until(lambda: http.get(running).json()["state"] == "running")
+    until(lambda: http.get(running).json()["state"] == "running")
     documents = [http.get(job).json() for job in waiting]
     assert [document["state"] for document in documents] == ["queued"] * 2
     assert [document["position"] for document in documents] == [0, 1]
@@ -189,9 +190,9 @@ def test_a_job_outlives_the_connection_that_asked_for_it(gated: tuple[Gate, Serv
 
 def test_a_cancelled_job_leaves_the_device_and_stays_cancelled(http: httpx.Client, service: Service) -> None:
     job = submit(http, COUNT, {"n": 600, "steps": 100})
-    wait_until(lambda: http.get(job).json()["state"] == "running")
+    until(lambda: http.get(job).json()["state"] == "running")
     assert http.delete(job).json()["state"] == "cancelled"
-    wait_until(lambda: not service.worker.scheduler.held())
+    until(lambda: not service.worker.scheduler.held())
     assert service.worker.steps.rows_run < 600 * 100
     document = http.get(job).json()
     assert document["state"] == "cancelled"
@@ -211,7 +212,7 @@ def test_a_deadline_ends_a_job(gated: tuple[Gate, Service, httpx.Client]) -> Non
     submit(http, SCALE, ROW)
     assert gate.reached.wait(10)
     job = submit(http, SCALE, {**ROW, "deadline_ms": 100})
-    wait_until(lambda: http.get(job).json()["state"] == "expired")
+    until(lambda: http.get(job).json()["state"] == "expired")
     assert http.get(job).json()["error"]["code"] == "deadline_exceeded"
 
 
@@ -382,7 +383,7 @@ def test_a_version_that_is_no_longer_served_still_renders_its_answers(http: http
     job = submit(http, COUNT, {"seed": 1})
     document = finished(http, job)
     service.worker.residency.unload(service.worker.residency.residents()[0].ref)
-    wait_until(lambda: http.get("/v1/models").json()["models"] == [])
+    until(lambda: http.get("/v1/models").json()["models"] == [])
     assert http.get(job).json() == document
 
 

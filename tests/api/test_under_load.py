@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from served import Gate, Service, serving, wait_until
+from served import Gate, Service, serving
+from waiting import until
 
 from model_store.store import Store
 
@@ -37,7 +38,7 @@ def test_a_full_queue_says_when_to_come_back_and_serves_the_rest(toy_store: Stor
         first = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
         assert gate.reached.wait(10)
         second = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
-        wait_until(lambda: waiting(service) == 1)
+        until(lambda: waiting(service) == 1)
         refused = httpx.post(service.url + SCALE, json=ROW)
         assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
         assert int(refused.headers["retry-after"]) >= 1
@@ -52,10 +53,10 @@ def test_closed_connections_cost_no_device_time(toy_store: Store) -> None:
         running = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
         assert gate.reached.wait(10)
         gone = [raw_request(service.url, ROW) for _ in range(8)]
-        wait_until(lambda: waiting(service) == 8)
+        until(lambda: waiting(service) == 8)
         for connection in gone:
             connection.close()
-        wait_until(lambda: waiting(service) == 0)
+        until(lambda: waiting(service) == 0)
         gate.opened.set()
         assert running.result().status_code == 200
         assert httpx.post(service.url + SCALE, json=ROW).status_code == 200
@@ -127,7 +128,7 @@ def test_a_retry_after_a_cut_connection_gets_a_whole_answer(toy_store: Store) ->
         running = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
         assert gate.reached.wait(10)
         cut = raw_request(service.url, ROW, key)
-        wait_until(lambda: waiting(service) == 1)
+        until(lambda: waiting(service) == 1)
         joined = pool.submit(httpx.post, service.url + SCALE, json=ROW, headers=key, timeout=30)
         cut.close()
         gate.opened.set()
@@ -141,9 +142,9 @@ def test_an_abandoned_job_leaves_its_key_free(toy_store: Store) -> None:
         running = pool.submit(httpx.post, service.url + SCALE, json=ROW, timeout=30)
         assert gate.reached.wait(10)
         cut = raw_request(service.url, ROW, key)
-        wait_until(lambda: waiting(service) == 1)
+        until(lambda: waiting(service) == 1)
         cut.close()
-        wait_until(lambda: waiting(service) == 0)
+        until(lambda: waiting(service) == 0)
         gate.opened.set()
         assert running.result().status_code == 200
         assert httpx.post(service.url + SCALE, json=ROW, headers=key).status_code == 200

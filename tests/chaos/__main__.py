@@ -12,7 +12,8 @@ from pathlib import Path
 from chaos.proxy import MODES
 from chaos.scenarios import Outcome, network_lies, server_killed, workers_killed
 
-HEAD = "scenario", "jobs", "kills", "lost", "finished twice", "dead letters", "worst attempts", "recovery p50 / max, s"
+RECOVERY = "recovery p50 / max, s"
+HEAD = "scenario", "jobs", "kills", "lost", "finished twice", "dead letters", "repeated", "worst attempts", RECOVERY
 Start = Callable[[Path], Coroutine[None, None, Outcome]]
 
 
@@ -29,7 +30,8 @@ def cells(outcome: Outcome) -> list[str]:
     seconds = outcome.recovery_seconds
     recovery = f"{statistics.median(seconds):.2f} / {max(seconds):.2f}" if seconds else "-"
     counts = outcome.jobs, outcome.kills, outcome.lost, outcome.twice, outcome.poison_in_dead_letter
-    return [outcome.scenario, *map(str, counts), str(outcome.worst_attempts), recovery]
+    tries = outcome.repeated, outcome.worst_attempts
+    return [outcome.scenario, *map(str, (*counts, *tries)), recovery]
 
 
 def line(parts: "list[str] | tuple[str, ...]") -> str:

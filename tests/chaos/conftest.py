@@ -34,6 +34,7 @@ def model(store: Store) -> Model:
 def server(tmp_path: Path) -> Iterator[Server]:
     with queue_server.running(tmp_path, aof=True) as server:
         yield server
+        server.kill()  # quicker than to ask
 
 
 @pytest.fixture

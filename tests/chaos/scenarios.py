@@ -10,7 +10,7 @@ from pathlib import Path
 import queue_server
 import toy
 from chaos.family import KILLER
-from chaos.history import History, leftovers
+from chaos.history import History, attempts, leftovers
 from chaos.knobs import knobs_of
 from chaos.proxy import Mode, Proxy
 from chaos.supervisor import Supervisor
@@ -36,6 +36,7 @@ class Outcome:
     kills: int = 0
     lost: int = 0
     twice: int = 0
+    repeated: int = 0
     poison_in_dead_letter: str = "-"
     worst_attempts: int = 0
     recovery_seconds: list[float] = field(default_factory=list)
@@ -71,12 +72,10 @@ class Stage:
         with self.server.client as client:
             verdict = await self.history.verdict(client, poison)
             left = leftovers(client, self.history.model)
+            tries = [attempts(client, job_id) for job_id in self.history.expected if job_id not in poison]
         assert not left, f"an idle queue holds {left}"
-        outcome.lost, outcome.twice, outcome.worst_attempts = (
-            len(verdict.lost),
-            len(verdict.twice),
-            verdict.worst_attempts,
-        )
+        outcome.lost, outcome.twice = len(verdict.lost), len(verdict.twice)
+        outcome.repeated, outcome.worst_attempts = sum(count > 1 for count in tries), max(tries)
         return outcome
 
     async def next_end(self) -> float:

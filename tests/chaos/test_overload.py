@@ -38,8 +38,7 @@ async def test_a_flood_is_bounded_refused_with_a_time_and_leaves_the_memory_as_i
         assert set(first) == {200, 429}
         assert first[200] >= CAPACITY
         before = _resident_bytes(api), client.info("memory")["used_memory"]
-        for _ in range(2):
-            assert set(await flood()) == {200, 429}
+        assert set(await flood()) == {200, 429}
         after = _resident_bytes(api), client.info("memory")["used_memory"]
     assert [b - a < 4 * 2**20 for a, b in zip(before, after, strict=True)] == [True, True]
     assert await history.idle()
@@ -92,9 +91,8 @@ async def _post(api: Member, path: str, body: dict[str, object]) -> asyncio.Stre
     """A request whose connection is ours to cut."""
     _, writer = await asyncio.open_connection("127.0.0.1", api.port)
     content = json.dumps(body)
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(content)}\r\n\r\n"
     writer.write((head + content).encode())
     await writer.drain()
     return writer

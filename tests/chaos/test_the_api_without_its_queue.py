@@ -1,9 +1,11 @@
 """503 with Retry-After within 1.5 s, alive all the time, not ready within 0.5 s, and no restart to recover."""
 
+import asyncio
 import signal
 
 import pytest
-from chaos.asking import PROBE_SECONDS, client_of, recovers, refuses, timed, works
+from chaos.asking import COUNT, PROBE_SECONDS, ROW, SCALE, client_of, recovers, refuses, timed, works
+from chaos.history import History
 from chaos.knobs import Start
 from chaos.proxy import MODES, Mode, Proxy
 from queue_server import Server
@@ -80,6 +82,29 @@ async def test_a_read_only_replica(start: Start, server: Server) -> None:
             await refuses(http)
             client.replicaof("NO", "ONE")
         await recovers(http, api)
+
+
+async def test_an_emptied_server_is_said_to_those_who_wait(start: Start, history: History, server: Server) -> None:
+    start("worker")
+    api = start("api")
+    async with client_of(api) as http:
+        waiting = asyncio.ensure_future(http.post(COUNT, json={"steps": 100}))
+        await eventually(history.running)
+        with server.client as client:
+            client.flushall()
+        answer = await waiting
+        assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+        assert "send the request again" in answer.json()["detail"]
+        await recovers(http, api)
+
+
+async def test_a_replica_whose_clock_is_an_hour_off_serves_and_keeps_deadlines(start: Start) -> None:
+    start("worker")
+    api = start("api", "clock_an_hour_ahead")
+    async with client_of(api) as http:
+        assert (await http.post(SCALE, json={**ROW, "deadline_ms": 20_000})).status_code == 200
+        late = await http.post(COUNT, json={"steps": 100, "deadline_ms": 100})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
 
 
 async def test_a_worker_whose_loop_has_died_is_not_counted_on(start: Start, server: Server) -> None:

@@ -85,6 +85,23 @@ async def test_a_server_that_became_a_replica_is_named_as_such_and_all_goes_on_w
     await settled(history, server, jobs=3)
 
 
+async def test_a_server_with_too_few_replicas_is_away_and_all_goes_on_when_they_are_back(
+    start: Start, history: History, server: Server
+) -> None:
+    worker = start("worker")
+    await history.submit_all(history.count(40) for _ in range(3))
+    await eventually(history.running)
+    with server.client as client:
+        client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(QueueAway, match="NOREPLICAS"):
+            await history.broker.submit(history.scale(1))
+        began = time.monotonic()
+        await eventually(lambda: passed(0.3, since=began))
+        client.config_set("min-replicas-to-write", 0)
+    assert worker.alive
+    await settled(history, server, jobs=3)
+
+
 @pytest.mark.parametrize("fault", ["clock_an_hour_ahead", "clock_an_hour_behind"])
 async def test_a_worker_whose_clock_is_an_hour_off_keeps_deadlines_all_the_same(
     start: Start, history: History, server: Server, fault: str

@@ -83,7 +83,7 @@ async def test_a_worker_that_starts_before_its_queue_waits_for_it(
     server.kill()
     worker = start("worker", wait=False)
     began = time.monotonic()
-    await eventually(lambda: passed(2.0, since=began))
+    await eventually(lambda: passed(1.5, since=began))
     assert (worker.status("/healthz/live"), worker.status("/healthz/ready")) == (200, 503)
     server.start()
     await asyncio.to_thread(worker.wait_until_ready)
@@ -116,5 +116,5 @@ async def test_a_loop_blocked_for_longer_than_the_lease_keeps_its_job(
 ) -> None:
     start("worker")
     start("worker")
-    await history.submit(history.scale(1, ms=2500 * LEASE_SECONDS))
+    await history.submit(history.scale(1, ms=2000 * LEASE_SECONDS))
     await settled(history, server, jobs=1, worst_attempts=1)

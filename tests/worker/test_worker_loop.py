@@ -12,10 +12,10 @@ import toy
 from queued import emit
 
 from model_store.store import ModelRef, Store
-from service.broker.base import ControlMessage, Limits, WorkerStatus
+from service.broker.base import ControlMessage, Limits, QueueAway, WorkerStatus
 from service.broker.memory import MemoryBroker
 from service.families.session import OneShot
-from service.jobs import Event, Job, Row, RowId
+from service.jobs import Event, Job, Lease, Row, RowId
 from service.settings import Settings
 from service.worker.loop import Worker
 
@@ -245,6 +245,24 @@ async def test_a_lost_lease_takes_its_rows_off_the_device(
         (elsewhere,) = await broker.take([str(model)], budget=1.0, wait=0.0)
         await until(lambda: not session.resident)
         assert await emit(broker, elsewhere, [Event(asked.id, 0, 0, "done")])
+
+
+async def test_a_redelivered_job_runs_although_its_neighbours_cannot_be_handed_back(
+    make_worker: Any, broker: MemoryBroker, model: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker: Worker = make_worker(endless=Endless())
+    for resident in worker.residency.load_all():
+        worker._register(resident)
+    neighbour, returned = (job(model, "endless", scale_rows(1)) for _ in range(2))
+
+    async def away(leases: Sequence[Lease]) -> None:
+        raise QueueAway("gone for a moment")
+
+    monkeypatch.setattr(broker, "release", away)
+    await worker._accept(Lease(neighbour, 1, 1))
+    with pytest.raises(QueueAway):
+        await worker._accept(Lease(returned, 2, 2))
+    assert [held.job.id for held in worker.scheduler.held()] == [returned.id]
 
 
 # Life and death

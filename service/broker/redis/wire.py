@@ -15,7 +15,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
-    BusyLoadingError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -32,6 +31,9 @@ LUA = Path(__file__).parent / "lua"
 # What ends or drains work runs even where the server's memory is full; what brings work does not.
 DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow"})
 DRAINING |= {"beat", "announce", "workers"}
+
+# What the server says of a state of its own: a full disk, too few replicas, a primary that is away, a long script.
+PASSING = frozenset({"MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"})
 
 Command = tuple[Any, ...]
 
@@ -76,8 +78,11 @@ def _reason(error: Exception) -> str:
         return "the queue's server is a read-only replica: point FIVEFOLD_REDIS_URL at the primary"
     if isinstance(error, OutOfMemoryError) or "OOM" in text[:20]:
         return "the queue's server has no memory left: raise its maxmemory, or come back when it has drained"
-    if isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError):
-        raise error
+    if isinstance(error, ResponseError):
+        code = error.status_code or text.split(" ", maxsplit=1)[0]
+        if code not in PASSING:
+            raise error
+        return f"the queue's server cannot serve now ({code}): come back when it can"
     return "the queue's server does not answer: come back when it does"
 
 
