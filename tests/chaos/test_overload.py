@@ -17,7 +17,7 @@ from queue_server import Server
 from waiting import eventually
 
 CAPACITY, FLOOD = 64, 300
-QUIET_P95_SECONDS = 0.25  # beside a backlog of many seconds
+QUIET_P95_SECONDS = 0.25  # beside a backlog of 50 s
 
 
 async def test_a_flood_is_bounded_refused_with_a_time_and_leaves_the_memory_as_it_was(
@@ -75,16 +75,17 @@ async def test_a_key_is_one_job_on_two_replicas_and_a_changed_body_is_a_conflict
 
 
 async def test_a_quiet_tenant_does_not_wait_behind_thousands_of_a_greedy_one(start: Start, history: History) -> None:
-    await history.submit_all(history.scale(1, ms=5, seconds=0.005, tenant="greedy") for _ in range(3000))
+    for _ in range(10):
+        await history.submit_all(history.scale(1, ms=5, tenant="greedy") for _ in range(1000))
     start("worker")
     await eventually(history.running)
     took = []
     for _ in range(20):
         began = time.monotonic()
-        await history.events(await history.submit(history.scale(1, ms=5, seconds=0.005, tenant="quiet")))
+        await history.events(await history.submit(history.scale(1, ms=5, tenant="quiet")))
         took.append(time.monotonic() - began)
     assert statistics.quantiles(took, n=20)[-1] < QUIET_P95_SECONDS
-    assert (await history.broker.depth(str(history.model))).waiting_jobs > 1000
+    assert (await history.broker.depth(str(history.model))).waiting_jobs > 9000
 
 
 async def _post(api: Member, path: str, body: dict[str, object]) -> asyncio.StreamWriter:
