@@ -4,11 +4,12 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 TORCH ?= torch==2.13.0
 RECIPE ?= all
+PEERS := mosec litserve bentoml
 BIN := .venv/bin
 # An NVIDIA driver decides which engine is installed; never both.
 ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: serve test install train bench clean
+.PHONY: serve test install train bench bench-peers clean
 .DEFAULT_GOAL := serve
 
 $(BIN)/python:
@@ -40,6 +41,15 @@ train: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+# The same echo in other servers: each in an environment of its own, none among the project's dependencies.
+bench-peers: .venv/.dev $(PEERS:%=build/peers/%/.installed)
+	$(BIN)/python -m benchmarks peers
+
+build/peers/%/.installed:
+	$(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check $*
+	touch $@
 
 clean:
 	rm -rf .venv runs data build dist .coverage .mypy_cache .ruff_cache .pytest_cache
