@@ -5,11 +5,12 @@ PORT ?= 8000
 TORCH ?= torch==2.13.0
 RECIPE ?= all
 WORKERS ?= 1
+PEERS := mosec litserve bentoml
 BIN := .venv/bin
 # An NVIDIA driver decides which engine is installed; never both.
 ENGINE := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: serve test install train bench chaos up down compose-check clean
+.PHONY: serve test install train bench bench-peers chaos up down compose-check clean
 .DEFAULT_GOAL := serve
 
 $(BIN)/python:
@@ -41,6 +42,15 @@ train: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+# The same echo in other servers: each in an environment of its own, none among the project's dependencies.
+bench-peers: .venv/.dev $(PEERS:%=build/peers/%/.installed)
+	$(BIN)/python -m benchmarks peers
+
+build/peers/%/.installed:
+	$(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check $*
+	touch $@
 
 chaos: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)

@@ -1,11 +1,12 @@
 """Processes under measurement: started, stopped, and what they cost."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -17,15 +18,19 @@ def python(*arguments: object) -> list[str]:
 
 @contextmanager
 def started(command: Sequence[str], **settings: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process with FIVEFOLD_* settings; terminated at the end."""
+    """A process with FIVEFOLD_* settings; at the end it is told to stop, and what is left of its group is killed."""
     variables = {f"FIVEFOLD_{name.upper()}": str(value) for name, value in settings.items()}
     environment = {**os.environ, "FIVEFOLD_LOG_LEVEL": "error", **variables}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def free_port() -> int:
