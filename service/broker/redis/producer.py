@@ -48,13 +48,15 @@ class RedisProducer(Link):
         replies = self._subscription()
         inbox = replies.reader(job_id)
         try:
-            while not inbox.ended or inbox.stale:
+            while True:
+                while (frame := inbox.take()) is not None:  # the answer may be here already
+                    yield self._decode(job_id, frame)
                 if inbox.stale:
                     await self._follow(job_id, inbox)
+                elif inbox.ended:
+                    return
                 else:
                     await inbox.wait()
-                while (frame := inbox.take()) is not None:
-                    yield self._decode(job_id, frame)
         finally:
             replies.close(job_id, inbox)
 
