@@ -126,3 +126,17 @@ async def test_a_submit_whose_caller_was_cancelled_can_be_repeated(redis_broker:
     first.cancel()
     assert (await redis_broker.submit(job("a"))).job_id == ident("a")
     assert (await redis_broker.depth(M)).waiting_jobs == 1
+
+
+async def test_an_answer_that_came_before_its_reader_is_read(redis_broker: Broker) -> None:
+    await redis_broker.submit(job("warm"))
+    assert await finish(redis_broker, await take_one(redis_broker))
+    assert len(await read(redis_broker, "warm")) == 1  # it is subscribed now
+    await redis_broker.submit(job("a", rows=2, detached=False))
+    await redis_broker.submit(job("b", detached=False))
+    first, second = await take(redis_broker, budget=10.0)
+    reading = asyncio.ensure_future(read(redis_broker, "b"))
+    assert await finish(redis_broker, first)
+    assert await finish(redis_broker, second)
+    assert len(await reading) == 1  # messages come in order: that of a has come too
+    assert [event.row for event in await read(redis_broker, "a")] == [0, 1]
