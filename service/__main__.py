@@ -146,7 +146,7 @@ async def _announce(server: uvicorn.Server, broker: Broker) -> None:
     told: set[str] = set()
     while not told:
         with suppress(QueueAway):
-            for status in await broker.workers():
+            for status in (status for status in await broker.workers() if status.models):  # others took their leave
                 print(f"Worker {status.id} on {status.device}: {status.scope}")
                 for served in status.models:
                     costs = ", ".join(f"{kind} {curve.seconds(1) * 1e3:.1f} ms" for kind, curve in served.costs.items())
