@@ -14,7 +14,8 @@ from model_store.store import DEFAULT_ROOT
 class Settings(BaseSettings):
     """Read at the entry point and passed down. Raises ValidationError for what cannot work."""
 
-    model_config = SettingsConfigDict(env_prefix="FIVEFOLD_", frozen=True, extra="forbid")
+    # An error at the start is printed: it does not quote what was given, which may be an address with its password.
+    model_config = SettingsConfigDict(env_prefix="FIVEFOLD_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

@@ -36,6 +36,7 @@ DRAINING |= {"beat", "announce", "workers"}
 PASSING = frozenset({"MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"})
 
 Command = tuple[Any, ...]
+Asked = tuple[Command, float, "Future[Any]"]  # with the seconds that it may block
 
 
 @cache
@@ -94,7 +95,7 @@ class Wire:
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._waiting: list[tuple[Command, float, Future[Any]]] = []
+        self._waiting: list[Asked] = []
         self._flusher: Task[None] | None = None
 
     async def call(self, *command: Any, patience: float = 0.0) -> Any:
@@ -118,16 +119,17 @@ class Wire:
             batch, self._waiting = self._waiting, []
             try:
                 with reported():
-                    replies = await self._round_trip([command for command, _, _ in batch], batch)
+                    replies = await self._round_trip(batch)
             except Exception as error:  # who came meanwhile has waited too, and for the same server
                 batch, self._waiting = batch + self._waiting, []
                 replies = [error] * len(batch)
             for (_, _, future), reply in zip(batch, replies, strict=True):
                 settle(future, reply)
 
-    async def _round_trip(self, commands: Sequence[Command], batch: Sequence[tuple[Command, float, Any]]) -> list[Any]:
+    async def _round_trip(self, batch: Sequence[Asked]) -> list[Any]:
+        commands, patience = [command for command, _, _ in batch], sum(seconds for _, seconds, _ in batch)
         try:
-            async with asyncio.timeout(ROUND_TRIP_SECONDS + sum(patience for _, patience, _ in batch)):
+            async with asyncio.timeout(ROUND_TRIP_SECONDS + patience):
                 replies = await self._send(commands)
                 if missing := [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
                     again = await self._load_and_send([commands[place] for place in missing])
