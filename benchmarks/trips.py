@@ -13,6 +13,7 @@ from service.jobs import Event, Lease
 from tests import queue_server
 
 JOBS, TURNS, IDLE_SECONDS = 32, 50, 3.0
+STEPS, STEP_SECONDS = 300, 0.01
 
 
 class Counter:
@@ -72,7 +73,7 @@ async def measure(port: int) -> list[tuple[str, float, float]]:
     async with counting(port) as producing, counting(port) as consuming:
         counter = Counter(producing, consuming)
         await counter.warm()
-        rows = [*await _of_a_request(counter), *await _of_waiting(counter)]
+        rows = [*await _of_a_request(counter), *await _of_steps(counter), *await _of_waiting(counter)]
         await counter.close()
         return rows
 
@@ -97,6 +98,22 @@ async def _of_a_request(counter: Counter) -> list[tuple[str, float, float]]:
         (f"a worker's batch of {JOBS}", worked / batches, kilobytes / batches),
         (f"{JOBS} answers, read", *answered),
     ]
+
+
+async def _of_steps(counter: Counter) -> list[tuple[str, float, float]]:
+    """Between two steps of a job that does not stream, while the worker has room and nothing waits."""
+    listening = asyncio.ensure_future(anext(await counter.consumer.cancelled()))
+    await asyncio.sleep(IDLE_SECONDS)
+
+    async def steps() -> None:
+        for _ in range(STEPS):
+            await counter.take()
+            await asyncio.sleep(STEP_SECONDS)
+
+    asked, kilobytes = await trips(counter.consuming, steps)
+    listening.cancel()
+    await asyncio.wait([listening])
+    return [(f"a step of {STEP_SECONDS * 1e3:.0f} ms, nothing to take", asked / STEPS, kilobytes / STEPS)]
 
 
 async def _of_waiting(counter: Counter) -> list[tuple[str, float, float]]:

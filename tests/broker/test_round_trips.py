@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import queue_server
+from waiting import eventually
 
 from benchmarks.proxy import counting
 from benchmarks.trips import JOBS, Counter, trips
@@ -45,3 +46,24 @@ async def test_an_idle_worker_waits_in_one_round_trip(counter) -> None:
     taking = asyncio.ensure_future(trips(counter.consuming, lambda: counter.take(60.0)))
     await counter.submit(1)
     assert (await taking)[0] == 1
+
+
+async def test_between_two_steps_a_worker_asks_only_when_something_has_come(counter) -> None:
+    cancels = await counter.consumer.cancelled()
+    listening = asyncio.ensure_future(anext(cancels))
+    await eventually(lambda: _silent(counter))
+
+    async def steps() -> None:
+        for _ in range(20):
+            assert await counter.take() == []
+
+    assert (await trips(counter.consuming, steps))[0] <= 1  # now and then it asks all the same
+    await counter.submit(1)
+    await eventually(counter.take)
+    listening.cancel()
+    await asyncio.wait([listening])
+
+
+async def _silent(counter) -> bool:
+    """True where a taking costs nothing: it listens, and there was nothing the last time."""
+    return (await trips(counter.consuming, counter.take))[0] == 0

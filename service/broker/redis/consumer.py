@@ -1,6 +1,7 @@
 """The worker's face: take, emit, extend, release."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -20,29 +21,49 @@ from service.jobs import Event, Failure, Lease
 
 MOST_JOBS = 256  # of one taking
 CONTROL_WAIT_MS = 1000
+ASK_SECONDS = 0.25  # without news
+Heard = tuple[bytes, bytes] | None
 
 
 class RedisConsumer(Link):
-    """Consumer; see service/broker/base.py."""
+    """Consumer; see service/broker/base.py.
+
+    A worker that is busy and has room would ask between any two steps: it asks when it has heard that a line is no
+    longer empty, as long as there was something the last time, and now and then, for leases that ran out.
+    """
 
     _turn = 0
+    _listening, _arrived, _asked_at = False, True, 0.0
 
     async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
         if not models:
             await asyncio.sleep(wait)
             return []
+        if wait <= 0.0 and not self._worth_asking():
+            return []
         self._turn += 1
         start = self._turn % len(models)
-        prefixes = [prefix(model) for model in (*models[start:], *models[:start])]
-        bells = [f"{name}bell" for name in prefixes]
-        begun = self.run("begin", prefixes, repr(budget + BUDGET_TOLERANCE_SECONDS), MOST_JOBS, wire=self.turning)
-        if wait > 0.0:  # the bell carries no work: whether it rang or not, what is there is taken
-            ringing = self.turning.call("BLPOP", *bells, wait, patience=wait)
-            _, begun_jobs = await asyncio.gather(ringing, begun)
-        else:
-            begun_jobs = await begun
-        leases = [await self._lease(*fields) for fields in begun_jobs]
+        begun = await self._begin([prefix(model) for model in (*models[start:], *models[:start])], budget, wait)
+        leases = [await self._lease(*fields) for fields in begun]
         return [lease for lease in leases if lease is not None]
+
+    def _worth_asking(self) -> bool:
+        return self._arrived or not self._listening or time.monotonic() - self._asked_at > ASK_SECONDS
+
+    async def _begin(self, prefixes: Sequence[str], budget: float, wait: float) -> Any:
+        self._arrived, self._asked_at = False, time.monotonic()
+        begun = self.run("begin", prefixes, repr(budget + BUDGET_TOLERANCE_SECONDS), MOST_JOBS, wire=self.turning)
+        try:
+            if wait > 0.0:  # the bell carries no work: whether it rang or not, what is there is taken
+                bells = [f"{name}bell" for name in prefixes]
+                _, jobs = await asyncio.gather(self.turning.call("BLPOP", *bells, wait, patience=wait), begun)
+            else:
+                jobs = await begun
+        except QueueAway:
+            self._arrived = True
+            raise
+        self._arrived = self._arrived or bool(jobs)
+        return jobs
 
     async def extend(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         return await self._lost("extend", [(lease, ()) for lease in leases])
@@ -54,10 +75,19 @@ class RedisConsumer(Link):
         return await self._lost("emit", [(lease, _flat(events)) for lease, events in emissions])
 
     async def cancelled(self) -> AsyncIterator[str]:
-        messages = heard(self.listener, keys.CANCELLED)
+        messages = heard(self.listener, keys.CANCELLED, keys.ARRIVED)
         first = asyncio.ensure_future(anext(messages))
         await asyncio.wait([first], timeout=1.0)  # a server that is away is listened to when it is back
-        return _names(messages, first)
+        return self._cancelled(messages, first)
+
+    async def _cancelled(self, messages: AsyncIterator[Heard], first: "asyncio.Future[Heard]") -> AsyncIterator[str]:
+        await first
+        self._listening = True
+        async for message in messages:
+            if message is not None and message[0] == keys.CANCELLED.encode():
+                yield message[1].decode()
+            else:
+                self._arrived = True
 
     async def heartbeat(self, status: WorkerStatus) -> None:
         names = [str(served.ref) for served in status.models]
@@ -130,10 +160,3 @@ def _arguments(event: Event) -> Iterable[object]:
     progress = 1.0 if event.terminal else event.progress
     failure = f"{event.error.code} {event.error.message}" if event.error is not None else ""
     return event.row, event.index, event.kind, size, repr(progress), failure, encode_event(event)
-
-
-async def _names(messages: AsyncIterator[bytes | None], first: "asyncio.Future[bytes | None]") -> AsyncIterator[str]:
-    await first
-    async for message in messages:
-        if message is not None:
-            yield message.decode()

@@ -22,11 +22,12 @@ kept            sorted set  ended ids by their end                              
 dead            sorted set  given-up ids by time; hash `reasons`: why                          the newest
 
 Outside the tags: ff:models (a set of every model seen), ff:workers (a hash of heartbeats, dropped after a minute),
-ff:aliases (a hash), ff:control (a stream, the last 1,000 messages), and the channels ff:cancelled and
-ff:reply:<replica>.
+ff:aliases (a hash), ff:control (a stream, the last 1,000 messages), and the channels ff:arrived (a line that was empty
+is not), ff:cancelled and ff:reply:<replica>.
 """
 
-MODELS, WORKERS, ALIASES, CONTROL, CANCELLED = "ff:models", "ff:workers", "ff:aliases", "ff:control", "ff:cancelled"
+MODELS, WORKERS, ALIASES, CONTROL = "ff:models", "ff:workers", "ff:aliases", "ff:control"
+ARRIVED, CANCELLED = "ff:arrived", "ff:cancelled"
 CONTROL_MESSAGES = 1000
 
 

@@ -112,7 +112,7 @@ class Replies:
                     inbox.stale = True
                     inbox.wake()
             else:
-                self._deliver(message)
+                self._deliver(message[1])
 
     def _deliver(self, message: bytes) -> None:
         fields = fields_of(message)
@@ -123,12 +123,12 @@ class Replies:
                 inbox.offer(start, state, frames)
 
 
-async def heard(client: "Redis", channel: str) -> AsyncIterator[bytes | None]:
-    """What is published on a channel, for ever; None at every new subscription: what came before it is lost."""
+async def heard(client: "Redis", *channels: str) -> AsyncIterator[tuple[bytes, bytes] | None]:
+    """Channel and message, as published, for ever; None at every new subscription: what came before it is lost."""
     while True:
         with suppress(RedisError, OSError, TimeoutError):
             async with client.pubsub() as subscription:
-                await subscription.subscribe(channel)
+                await subscription.subscribe(*channels)
                 quiet = False
                 while True:
                     message = await subscription.get_message(timeout=SILENCE_SECONDS)
@@ -137,6 +137,6 @@ async def heard(client: "Redis", channel: str) -> AsyncIterator[bytes | None]:
                     if message is None:
                         await subscription.ping()
                     elif message["type"] in ("subscribe", "message"):
-                        yield None if message["type"] == "subscribe" else message["data"]
+                        yield None if message["type"] == "subscribe" else (message["channel"], message["data"])
                     quiet = message is None
         await asyncio.sleep(RESUBSCRIBE_SECONDS)

@@ -117,6 +117,9 @@ local function wait_in_line(p, id, job)
   if job.deadline ~= '' then
     call('ZADD', p .. 'due', job.deadline, id)
   end
+  if call('ZCARD', p .. 'ready') == 1 then -- workers that are busy and have room hear of it between two steps
+    call('PUBLISH', 'ff:arrived', p)
+  end
   ring(p)
 end
 
