@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from fivefold.errors import DeadlineExceeded, InternalError
-from model_store.store import ModelRef, Store
+from model_store.store import Store
 from service.broker.base import Broker, ControlMessage, Emission, Limits, QueueAway, WorkerStatus
 from service.families.registry import Family
 from service.jobs import Event, Failure, Lease
@@ -22,8 +22,9 @@ from service.settings import Settings
 from service.telemetry import Metrics
 from service.worker.isolation import failed
 from service.worker.pulse import Pulse
-from service.worker.residency import LoadGraph, Residency, Resident
-from service.worker.scheduler import Held, Scheduler, SessionLimits
+from service.worker.residency import LoadGraph, Residency
+from service.worker.roster import Roster
+from service.worker.scheduler import Held, Scheduler
 from service.worker.steps import StepRunner
 
 # A loop that has not turned for as long hangs: its heart stops, and so does the readiness of the API.
@@ -54,6 +55,7 @@ class Worker:
         self.settings, self.broker, self.store, self.metrics, self.clock = settings, broker, store, metrics, clock
         self.residency = Residency(settings, store, families, load_graph)
         self.scheduler = Scheduler(settings.max_step_ms, Limits().class_weights)
+        self.roster = Roster(self.residency, self.scheduler)
         self._scope = scope(settings)
         self.steps = StepRunner(self.residency, metrics, self._scope)
         self._stopping = threading.Event()
@@ -63,7 +65,6 @@ class Worker:
         self._cancelled: deque[str] = deque()
         self._lost: deque[Lease] = deque()
         self._orders: deque[ControlMessage] = deque()
-        self._leaving: set[ModelRef] = set()
 
     def stop(self) -> None:
         """Take nothing new, finish the live rows within `shutdown_seconds`, hand back the rest. From any thread."""
@@ -82,8 +83,7 @@ class Worker:
 
     async def run(self) -> None:
         """Load the models and serve until stopped."""
-        for resident in self.residency.load_all():
-            self._register(resident)
+        self.roster.open()
         async with self._listening():
             with Pulse(self._beat, self._take_leave, self.settings.heartbeat_seconds):
                 await self._serve()
@@ -133,9 +133,8 @@ class Worker:
         spare_seconds, held = self.scheduler.spare_seconds(), self.scheduler.held()
         if self._stopping.is_set() or spare_seconds <= 0.0 or any(redelivered(one.lease) for one in held):
             return
-        models = [str(resident.ref) for resident in self.residency.residents() if resident.ref not in self._leaving]
         wait = 0.0 if held else self.settings.heartbeat_seconds
-        for lease in await self.broker.take(models, budget=spare_seconds, wait=wait):
+        for lease in await self.broker.take(self.roster.models(), budget=spare_seconds, wait=wait):
             await self._accept(lease)
 
     async def _accept(self, lease: Lease) -> None:
@@ -183,10 +182,6 @@ class Worker:
 
     # Start, heartbeat, control, end
 
-    def _register(self, resident: Resident) -> None:
-        for kind, session in resident.sessions.items():
-            self.scheduler.register((resident.ref, kind), SessionLimits(session.capacity, resident.costs[kind]))
-
     async def _beat(self) -> None:
         """Runs in the heartbeat's thread: what it shares with the loop are deques and whole-list reads."""
         if not self.hung:
@@ -231,25 +226,9 @@ class Worker:
                 continue
             if order.action == "drain":
                 self.stop()
-            elif order.model is not None and order.action == "load":
-                self._load(order.model)
-            elif order.model is not None:
-                self._leaving.add(order.model)
-        for ref in [ref for ref in self._leaving if not any(held.job.model == ref for held in self.scheduler.held())]:
-            self._unload(ref)
-
-    def _load(self, ref: ModelRef) -> None:
-        self._leaving.discard(ref)
-        loaded = any(resident.ref == ref for resident in self.residency.residents())
-        if not loaded and (resident := self.residency.try_load(str(ref))) is not None:
-            self._register(resident)
-
-    def _unload(self, ref: ModelRef) -> None:
-        """Once its last job has ended."""
-        self._leaving.discard(ref)
-        if (resident := self.residency.unload(ref)) is not None:
-            for kind in resident.sessions:
-                self.scheduler.forget((ref, kind))
+            else:
+                self.roster.obey(order)
+        self.roster.settle()
 
     async def _finished(self) -> bool:
         """True once told to stop, and the live rows are done or out of time."""

@@ -252,7 +252,7 @@ async def test_a_redelivered_job_runs_although_its_neighbours_cannot_be_handed_b
 ) -> None:
     worker: Worker = make_worker(endless=Endless())
     for resident in worker.residency.load_all():
-        worker._register(resident)
+        worker.roster.register(resident)
     neighbour, returned = (job(model, "endless", scale_rows(1)) for _ in range(2))
 
     async def away(leases: Sequence[Lease]) -> None:
