@@ -53,8 +53,9 @@ def _process(command: str, knobs: dict[str, str]) -> Iterator[subprocess.Popen[b
     try:
         yield process
     finally:
-        process.terminate()
-        assert process.wait(30) == 0, f"{command} ended with {process.returncode}"
+        if process.poll() is None:
+            process.terminate()
+            assert process.wait(30) == 0, f"{command} ended with {process.returncode}"
 
 
 def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
