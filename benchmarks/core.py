@@ -15,6 +15,7 @@ from benchmarks.clients import BARE, LIMITS, X, echo_job
 from benchmarks.load import Figures
 from benchmarks.options import Options, spread
 from benchmarks.processes import cpu_seconds, python, started
+from benchmarks.saturation import recorded, replayed
 from service.broker.redis import RedisBroker
 from service.jobs import Event
 from tests import queue_server
@@ -85,7 +86,15 @@ def main(options: Options) -> None:
     print(f"* jobs/s on these cores: {spread(list(rates))}")
     print(f"* server, us of its core a job: {spread(list(server), 1)}")
     print(f"* so one core of the server carries, extrapolated, jobs/s: {spread([1e6 / us for us in server])}")
-    print(f"* consumers and their client, us a job: {spread(list(consumer), 1)}\n")
+    print(f"* consumers and their client, us a job: {spread(list(consumer), 1)}")
+    with loaded(consumers=0) as (queue, _):
+        sent = asyncio.run(recorded(queue.url))
+        rates, cores = zip(*(replayed(queue, sent) for _ in range(options.repeats)), strict=True)
+    print(f"* saturated by recorded jobs, jobs/s: {spread(list(rates))}, at {min(cores):.2f} of a core or more\n")
+    print_scripts()
+
+
+def print_scripts() -> None:
     print("| script | commands inside, a job | us of the server, a job |")
     print("|---|---|---|")
     with loaded(consumers=0) as (queue, _):
