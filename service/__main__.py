@@ -173,7 +173,7 @@ def check(settings: Settings) -> bool:
 
 def main() -> int:
     if sys.argv[1:2] == ["key"]:
-        from service.api.issue import issue
+        from service.api.access.issue_key import issue
 
         return issue(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)

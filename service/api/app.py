@@ -12,16 +12,16 @@ from starlette.responses import Response
 
 from fivefold.errors import FivefoldError
 from model_store.store import Store
-from service.api.admin import admin_router
-from service.api.catalogue import Catalogue
-from service.api.jobs import jobs_router
-from service.api.keys import read_keys
-from service.api.openapi import openapi
-from service.api.problems import BY_STATUS, problem_response
-from service.api.rooms import Queue, Rooms
-from service.api.routes import operation_route
-from service.api.security import Exchange
-from service.api.system import system_router
+from service.api.access.keys import read_keys
+from service.api.access.middleware import Exchange
+from service.api.execution.catalogue import Catalogue
+from service.api.execution.context import Queue, Rooms
+from service.api.media.problem_json import BY_STATUS, problem_response
+from service.api.routes.admin import admin_router
+from service.api.routes.jobs import jobs_router
+from service.api.routes.openapi import openapi
+from service.api.routes.operations import operation_route
+from service.api.routes.system import system_router
 from service.families.registry import Family
 from service.settings import Settings
 from service.telemetry import Metrics

@@ -13,8 +13,8 @@ from waiting import until
 
 from fivefold.jobs import ControlDocument, DeadJobList, QueueDocument
 from model_store.store import Store
+from service.api.access.keys import KEY_SCOPES
 from service.api.app import create_app
-from service.api.keys import KEY_SCOPES
 from service.broker.base import Limits
 from service.settings import Settings
 from service.telemetry import Metrics

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.job_documents import whole
+from service.api.execution.job_documents import whole
 from service.broker.base import JobStatus
 
 ALIVE, ENDED = ("queued", "running"), ("done", "failed", "cancelled", "expired")

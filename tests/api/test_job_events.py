@@ -15,7 +15,7 @@ from fivefold.errors import NotFound
 from fivefold.transformer import TransformerGenerateRequest
 from model_store.store import Store
 from service.api.app import create_app
-from service.api.stream import EventStream
+from service.api.routes.server_sent_events import EventStream
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES
 from service.jobs import Event

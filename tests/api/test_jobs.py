@@ -20,7 +20,7 @@ from waiting import until
 
 from fivefold.jobs import JobDocument
 from model_store.store import Store
-from service.api.job_ids import JobId, new_job_id
+from service.api.execution.job_ids import JobId, new_job_id
 from service.families.registry import FAMILIES
 from service.jobs import Event
 

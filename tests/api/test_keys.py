@@ -11,8 +11,8 @@ from keyed import by_bearer, by_key, entry, keys_file
 from starlette.datastructures import Headers
 
 from fivefold.errors import Unauthenticated
-from service.api.issue import issue
-from service.api.keys import KEY_SCOPES, InvalidKeys, KeyRing, Tenant, entries_of, read_keys
+from service.api.access.issue_key import issue
+from service.api.access.keys import KEY_SCOPES, InvalidKeys, KeyRing, Tenant, entries_of, read_keys
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

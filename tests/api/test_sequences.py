@@ -11,7 +11,7 @@ import toy
 from fivefold.errors import NotAcceptable
 from fivefold.operation import APNG_TYPE, NPY_TYPE, PNG_TYPE
 from model_store.store import Store
-from service.api.encoding import Rendered, encode
+from service.api.media.response_body import Rendered, encode
 
 FRAMES = [np.full((1, 2, 2), level, np.float32) for level in (0.0, 0.4, 1.0)]
 TIMING = {"queue_ms": 0.0, "compute_ms": 0.0, "total_ms": 0.0}

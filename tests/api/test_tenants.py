@@ -17,9 +17,9 @@ from served import Gate, Service, serving
 from starlette.routing import Route
 
 from model_store.store import Store
+from service.api.access.keys import KEY_SCOPES
+from service.api.access.middleware import OPEN_PATHS
 from service.api.app import create_app
-from service.api.keys import KEY_SCOPES
-from service.api.security import OPEN_PATHS
 from service.broker.base import Accepted, Limits
 from service.broker.memory import MemoryBroker
 from service.jobs import Job

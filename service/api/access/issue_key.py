@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.api.keys import ENTRIES, KEY_SCOPES, InvalidKeys, KeyEntry, entries_of
+from service.api.access.keys import ENTRIES, KEY_SCOPES, InvalidKeys, KeyEntry, entries_of
 
 
 def issue(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from fivefold.errors import Invalid
 from fivefold.jobs import JobDocument
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, AnyOperation
-from service.api.problems import PROBLEM_TYPE
+from service.api.media.problem_json import PROBLEM_TYPE
 from service.families.pipeline import Pipeline
 
 REFERENCE = "#/components/schemas/{model}"

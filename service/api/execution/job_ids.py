@@ -6,7 +6,7 @@ So the model and the number of shards are known without a look at the request, w
 import re
 from dataclasses import dataclass
 
-from service.api.security import new_id
+from service.api.access.middleware import new_id
 
 JOB_ID = re.compile(r"([a-z0-9][a-z0-9_.-]{0,63}@[a-z0-9][a-z0-9_.-]{0,63})-[0-9a-f]{32}(?:x([1-9][0-9]{0,3}))?")
 

@@ -1,12 +1,11 @@
-"""Answers by media type: JSON, NPY, CSV or one picture, as the client accepts."""
+"""Answers by media type: JSON, NPY, CSV or one picture."""
 
-import asyncio
 import base64
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -21,9 +20,7 @@ from service.arrays import Array
 from service.families.pipeline import Fields
 from service.images import encode_apng, encode_png
 
-ResultT = TypeVar("ResultT")
 FRAME_MS = 80
-LARGE_BYTES, MANY_ROWS = 32_768, 8  # what takes so long that the event loop must not wait for it
 
 
 @dataclass(frozen=True)
@@ -35,34 +32,6 @@ class Rendered:
     items: Sequence[Fields]
     parameters: Mapping[str, Any]
     meta: Mapping[str, Any]
-
-
-def negotiate(accept: str, offered: Sequence[str]) -> str:
-    """The offered media type with the highest q, the first among equals. Raises NotAcceptable."""
-    ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
-
-    def quality(media_type: str) -> float:
-        patterns = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
-        return next((q for pattern in patterns for name, q in ranges if name == pattern), 0.0)
-
-    best = max(offered, key=quality)
-    if quality(best) <= 0:
-        raise NotAcceptable(f"accept {accept[:80]!r} given; this operation answers {', '.join(offered)}")
-    return best
-
-
-def _range(part: str) -> tuple[str, float]:
-    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    weights = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
-    try:
-        return name, float(weights[0]) if weights else 1.0
-    except ValueError:
-        return name, 0.0
-
-
-async def aside(work: Callable[[], ResultT], *, large: bool) -> ResultT:
-    """The result of `work`; what takes long goes to a thread, so that the event loop stays free."""
-    return await asyncio.to_thread(work) if large else work()
 
 
 def encode(media_type: str, rendered: Rendered) -> Response:

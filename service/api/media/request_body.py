@@ -1,4 +1,4 @@
-"""Request bodies by media type: JSON, NPY, CSV and pictures become one validated request."""
+"""Request bodies, read within their limit: JSON, NPY, CSV and pictures become one validated request."""
 
 import csv
 import io
@@ -9,13 +9,33 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
-from fivefold.errors import Invalid, InvalidInput, UnsupportedMediaType
+from fivefold.errors import Invalid, InvalidInput, PayloadTooLarge, UnsupportedMediaType
 from fivefold.images import Image
 from fivefold.operation import CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, SeededRequest
-from service.api.problems import validated
+from service.api.media.problem_json import validated
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body. Raises PayloadTooLarge as soon as it is known to be larger, declared or not; UnsupportedMediaType."""
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise UnsupportedMediaType(f"content-encoding {coding[:60]!r} given: send the body as it is")
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(request.headers["content-length"], max_bytes)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(f"{size} and more", max_bytes)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(given: str, max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"{given} bytes given, the limit is {max_bytes}: send fewer items in each request")
 
 
 def read_request(operation: AnyOperation, content_type: str, query: QueryParams, body: bytes) -> SeededRequest:

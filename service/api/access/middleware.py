@@ -1,4 +1,4 @@
-"""Keys and scopes, body limits, request ids and headers: what every exchange goes through."""
+"""Keys and scopes, request ids and headers: what every exchange goes through."""
 
 import random
 import re
@@ -9,9 +9,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fivefold.errors import FivefoldError, Forbidden, InternalError, PayloadTooLarge, UnsupportedMediaType
-from service.api.keys import ANONYMOUS, KeyRing, KeyScope, Tenant
-from service.api.problems import problem_response
+from fivefold.errors import FivefoldError, Forbidden, InternalError
+from service.api.access.keys import ANONYMOUS, KeyRing, KeyScope, Tenant
+from service.api.media.problem_json import problem_response
 from service.telemetry import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,25 +36,6 @@ def require(request: Request, scope: KeyScope) -> Tenant:
             "use a key that has it"
         )
     return tenant
-
-
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises PayloadTooLarge as soon as it is known to be larger, declared or not; UnsupportedMediaType."""
-    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
-        raise UnsupportedMediaType(f"content-encoding {coding[:60]!r} given: send the body as it is")
-    if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise _too_large(request.headers["content-length"], max_bytes)
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > max_bytes:
-            raise _too_large(f"{size} and more", max_bytes)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _too_large(given: str, max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"{given} bytes given, the limit is {max_bytes}: send fewer items in each request")
 
 
 class Exchange:

@@ -8,9 +8,9 @@ from typing import Any
 from fivefold.errors import FivefoldError
 from fivefold.jobs import JobDocument
 from fivefold.operation import ItemError
-from service.api.encoding import document
-from service.api.job_ids import JobId
-from service.api.outcome import Outcome
+from service.api.execution.job_ids import JobId
+from service.api.execution.outcome import Outcome
+from service.api.media.response_body import document
 from service.broker.base import JobStatus, State
 
 # Of an ended job: the first of these that any shard has is the state of the whole.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from starlette.requests import Request as HttpRequest
 
 from fivefold.errors import NotFound
-from service.api.catalogue import Served
-from service.api.job_ids import new_job_id, shard_id
-from service.api.keys import Tenant
-from service.api.outcome import Outcome
+from service.api.access.keys import Tenant
+from service.api.execution.catalogue import Served
+from service.api.execution.job_ids import new_job_id, shard_id
+from service.api.execution.outcome import Outcome
 from service.broker.base import Producer, QueueAway
 from service.jobs import Event, Job, Row
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from service.api.catalogue import Catalogue
-from service.api.restored import Jobs
+from service.api.execution.catalogue import Catalogue
+from service.api.execution.stored_jobs import Jobs
 from service.broker.base import Admin, Producer
 from service.families.pipeline import Pipeline
 from service.settings import Settings

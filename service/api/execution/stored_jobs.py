@@ -8,11 +8,11 @@ from typing import Any
 
 from fivefold.errors import NotFound
 from fivefold.operation import SeededRequest
-from service.api.catalogue import Catalogue
-from service.api.encoding import LARGE_BYTES, aside
-from service.api.job_documents import whole
-from service.api.job_ids import JobId
-from service.api.outcome import Asked, Outcome
+from service.api.execution.catalogue import Catalogue
+from service.api.execution.job_documents import whole
+from service.api.execution.job_ids import JobId
+from service.api.execution.outcome import Asked, Outcome
+from service.api.media.offload import LARGE_BYTES, aside
 from service.broker.base import JobStatus, Producer
 from service.families.pipeline import Pipeline
 from service.jobs import Event

@@ -19,11 +19,12 @@ from fivefold.jobs import (
     WorkerDocument,
 )
 from fivefold.operation import JSON_TYPE
-from service.api.catalogue import Catalogue
-from service.api.openapi import security
-from service.api.problems import validated
-from service.api.rooms import Queue
-from service.api.security import ADMIN_PATH, read_body
+from service.api.access.middleware import ADMIN_PATH
+from service.api.execution.catalogue import Catalogue
+from service.api.execution.context import Queue
+from service.api.media.problem_json import validated
+from service.api.media.request_body import read_body
+from service.api.routes.openapi import security
 from service.broker.base import ControlMessage, DeadJob, WorkerStatus
 from service.settings import Settings
 

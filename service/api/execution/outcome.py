@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, error_of
 from fivefold.operation import SamplingRequest, SeededRequest
 from model_store.store import Model
-from service.api.encoding import Rendered
+from service.api.media.response_body import Rendered
 from service.arrays import fingerprint
 from service.broker.base import Producer
 from service.families.pipeline import Fields, Pipeline, Refusal
@@ -47,7 +47,7 @@ class Outcome:
         return [item for item in self.prepared if isinstance(item, Row)]
 
     def as_asked(self) -> bytes:
-        """`Asked`, for another replica, or for later: see `restored.py`."""
+        """`Asked`, for another replica, or for later: see `stored_jobs.py`."""
         request = self.request.model_dump_json(by_alias=True, exclude_unset=True)
         return Asked(request=request, arrived_at=self.arrived_at).model_dump_json().encode()
 

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fivefold.cards import Health, ModelCard, ModelList
 from fivefold.errors import NotReady
-from service.api.catalogue import Catalogue, Served
+from service.api.execution.catalogue import Catalogue, Served
 from service.broker.base import Producer, QueueAway
 from service.families.registry import Family
 from service.telemetry import Metrics

@@ -9,11 +9,12 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from fivefold.operation import EVENT_STREAM_TYPE
-from service.api.encoding import MANY_ROWS, aside, document, encode_json, image_fields, item_type, with_pictures
-from service.api.outcome import Outcome
-from service.api.problems import problem
-from service.api.security import public
-from service.api.submission import Submission
+from service.api.access.middleware import public
+from service.api.execution.outcome import Outcome
+from service.api.execution.submission import Submission
+from service.api.media.offload import MANY_ROWS, aside
+from service.api.media.problem_json import problem
+from service.api.media.response_body import document, encode_json, image_fields, item_type, with_pictures
 from service.broker.base import Producer
 from service.families.pipeline import Fields
 from service.jobs import Event

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from fivefold.errors import InvalidInput
 from fivefold.jobs import JobDocument, JobPage
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE
-from service.api.encoding import MANY_ROWS, aside, encode, encode_json, negotiate
-from service.api.job_documents import ended_document, job_document
-from service.api.keys import Tenant
-from service.api.restored import Restored
-from service.api.rooms import Rooms
-from service.api.stream import EventStream, Steps, frames_of
+from service.api.access.keys import Tenant
+from service.api.execution.context import Rooms
+from service.api.execution.job_documents import ended_document, job_document
+from service.api.execution.stored_jobs import Restored
+from service.api.media.negotiation import negotiate
+from service.api.media.offload import MANY_ROWS, aside
+from service.api.media.response_body import encode, encode_json
+from service.api.routes.server_sent_events import EventStream, Steps, frames_of
 from service.broker.base import JobStatus
 from service.jobs import Event
 

@@ -11,13 +11,15 @@ from starlette.routing import Route
 from fivefold.errors import InvalidInput
 from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
 from service import rng
-from service.api.bodies import read_request
-from service.api.encoding import LARGE_BYTES, MANY_ROWS, aside, encode, negotiate
-from service.api.jobs import accepted
-from service.api.rooms import Rooms
-from service.api.security import read_body, require
-from service.api.stream import event_stream
-from service.api.submission import Submission
+from service.api.access.middleware import require
+from service.api.execution.context import Rooms
+from service.api.execution.submission import Submission
+from service.api.media.negotiation import negotiate
+from service.api.media.offload import LARGE_BYTES, MANY_ROWS, aside
+from service.api.media.request_body import read_body, read_request
+from service.api.media.response_body import encode
+from service.api.routes.jobs import accepted
+from service.api.routes.server_sent_events import event_stream
 from service.families.pipeline import Pipeline
 
 

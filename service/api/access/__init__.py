@@ -1,0 +1,1 @@
+"""Who may: keys, scopes, and what every exchange goes through."""

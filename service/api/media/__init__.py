@@ -1,0 +1,1 @@
+"""Bytes <-> values: request bodies, negotiation, response bodies, problem documents."""

@@ -1,0 +1,1 @@
+"""Who answers what: one file per kind of route."""
