@@ -10,26 +10,33 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
+Integers = NDArray[np.int64]
 SEED_LIMIT = 2**53
 # Item i of a request has seed + i: a drawn seed leaves room for every item.
 DRAWN_SEED_LIMIT = SEED_LIMIT - 2**16
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
-def uniform(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Uniform on (0, 1): 52 bits, never 0 or 1."""
-    bits = np.random.Philox(key=seed, counter=[0, step, stream, 0]).random_raw(int(np.prod(shape)))
-    return midpoints(bits).reshape(shape)
+def uniform(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """float64 [k, *shape], uniform on (0, 1) for each of the seeds [k]: 52 bits, never 0 or 1.
+
+    `step` is one for all, or one for each [k].
+    """
+    size, steps = int(np.prod(shape)), np.broadcast_to(np.asarray(step), seeds.shape)
+    bits = np.empty((len(seeds), size), np.uint64)
+    for row, (seed, own) in enumerate(zip(seeds.tolist(), steps.tolist(), strict=True)):
+        bits[row] = np.random.Philox(key=seed, counter=[0, own, stream, 0]).random_raw(size)
+    return midpoints(bits).reshape(len(seeds), *shape)
 
 
-def uniform_float32(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Uniform on (0, 1) in float32: rounding never gives 1."""
-    return np.minimum(uniform(seed, stream, step, shape).astype(np.float32), BELOW_ONE)
+def uniform_float32(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """float32 [k, *shape], uniform on (0, 1): rounding never gives 1."""
+    return np.minimum(uniform(seeds, stream, step, shape).astype(np.float32), BELOW_ONE)
 
 
-def normal(seed: int, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Standard normal, by the inverse of its distribution function in float64."""
-    return inverse_normal_cdf(uniform(seed, stream, step, shape)).astype(np.float32)
+def normal(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """float32 [k, *shape], standard normal, by the inverse of its distribution function in float64."""
+    return inverse_normal_cdf(uniform(seeds, stream, step, shape)).astype(np.float32)
 
 
 def midpoints(bits: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -2,13 +2,15 @@
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_store.store import DEFAULT_ROOT
+from service.jobs import Priority
 
 
 class Settings(BaseSettings):
@@ -35,7 +37,17 @@ class Settings(BaseSettings):
     max_queued_jobs: int = Field(4096, ge=1, description="jobs a model's queue may hold")
     lease_seconds: float = Field(10.0, gt=0, description="a worker silent for as long has lost its jobs")
     max_attempts: int = Field(3, ge=1, description="workers a job may lose before it is given up")
+    unreadable_seconds: float = Field(60.0, gt=0, description="how long a job waits for a worker that reads its format")
     result_ttl_seconds: float = Field(300.0, gt=0, description="how long an ended job's answer is kept")
+    max_kept_jobs: int = Field(4096, ge=1, description="ended jobs whose answers are kept")
+    max_kept_bytes: int = Field(64 * 2**20, ge=1, description="what the answers of ended jobs may hold")
+    max_dead_jobs: int = Field(1000, ge=1, description="given-up jobs that are kept")
+    class_weights: Mapping[Priority, Annotated[float, Field(gt=0)]] = Field(
+        {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}, description="shares of the device by priority"
+    )
+    session_bytes: int = Field(2**28, ge=1, description="what the rows of one session may hold on the device")
+    memory_bytes: int | None = Field(None, ge=1, description="what a worker's loaded models may hold; none: no limit")
+    unload_idle_seconds: float | None = Field(None, gt=0, description="unload a model that had no job for as long")
     heartbeat_seconds: float = Field(0.5, gt=0)
     stale_after_seconds: float = Field(2.0, gt=0, description="a worker silent for longer does not count as ready")
     probe_host: str = "127.0.0.1"

@@ -1,6 +1,7 @@
 """A toy sixth family: it registers through the four places of the design and nothing else changes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,7 +9,6 @@ import onnx
 from onnx import TensorProto, helper
 from pydantic import Field
 
-from fivefold.errors import InvalidInput
 from fivefold.images import Image
 from fivefold.operation import (
     CSV_TYPE,
@@ -25,15 +25,27 @@ from fivefold.operation import (
 from model_store.golden import GOLDEN, Golden, pack
 from model_store.manifest import GraphSpec, Manifest, Params, Provenance, TensorSpec
 from model_store.store import Model, Store, file_spec
-from service import images, rng
-from service.arrays import Arrays
-from service.families.pipeline import Fields, Pipeline, Refusal, count_of, prepare_each
+from service import rng
+from service.arrays import Columns, split
+from service.families.family import Sessions
+from service.families.inputs import input_block
+from service.families.pipeline import (
+    FieldColumns,
+    Fields,
+    ItemStep,
+    Pipeline,
+    Prepared,
+    Results,
+    count_of,
+    prepare_block,
+)
 from service.families.registry import Family
-from service.families.session import OneShot, Session
+from service.families.session import OneShot, ResidentRows, gather, parameters_of
 from service.graph import Graph
-from service.jobs import Event, Row, RowId
+from service.jobs import Block, Events, Parameters, Range
+from service.settings import Settings
 
-SHAPE = (1, 2, 2)
+SHAPE, FLAT = (1, 2, 2), (4,)
 POISON, NOT_FINITE = 666.0, 777.0  # a row with the first raises inside a step, with the second becomes NaN
 
 
@@ -98,96 +110,125 @@ COUNT: Operation[ToyCountRequest, Answer[ToyCounted], ToyTick] = Operation(
 )
 
 
-# Place three: pipelines and sessions.
+# Place three: parameters, pipelines and sessions.
+
+
+@dataclass(frozen=True)
+class ToyScaling(Parameters):
+    graphs = ("scale",)
+
+
+@dataclass(frozen=True)
+class ToyCounting(Parameters):
+    graphs = ("halve",)
+    steps: int = 3
 
 
 class ScalePipeline(Pipeline[ToyScaleRequest]):
     operation = SCALE
-    session_kind = "scale"
+    kind = ToyScaling
 
-    def prepare(self, request: ToyScaleRequest, model: Model) -> list[Row | Refusal]:
-        def make(index: int, seed: int) -> Row:
-            if request.rows is not None:
-                if len(request.rows[index]) != 4:
-                    raise InvalidInput(f"{len(request.rows[index])} numbers given, 4 expected: send rows of 4 numbers")
-                x = np.array(request.rows[index], np.float32).reshape(SHAPE)
-            else:
-                assert request.images is not None
-                x = images.decode(request.images[index].data, SHAPE)
-            return Row(index, seed, {"x": x})
+    def prepare(self, request: ToyScaleRequest, model: Model) -> Prepared:
+        return input_block(request, FLAT if request.images is None else SHAPE, ToyScaling())
 
-        items, place = (request.rows, "rows") if request.rows is not None else (request.images, "images")
-        if items is None:
-            raise InvalidInput("neither rows nor images given: send one of them")
-        return prepare_each(request, len(items), make, place)
-
-    def render(self, request: ToyScaleRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"row": item.arrays["y"].reshape(-1)} for item in items]
+    def render(self, request: ToyScaleRequest, results: Results, model: Model) -> FieldColumns:
+        return {"row": results.columns["y"].reshape(len(results.rows), -1)}
 
 
 class CountPipeline(Pipeline[ToyCountRequest]):
     operation = COUNT
-    session_kind = "count"
+    kind = ToyCounting
 
-    def prepare(self, request: ToyCountRequest, model: Model) -> list[Row | Refusal]:
-        def make(index: int, seed: int) -> Row:
-            return Row(index, seed, params={"steps": request.steps}, work=request.steps)
+    def prepare(self, request: ToyCountRequest, model: Model) -> Prepared:
+        return prepare_block(request, ToyCounting(request.steps), count_of(request), work=request.steps)
 
-        return prepare_each(request, count_of(request), make, "n")
+    def render(self, request: ToyCountRequest, results: Results, model: Model) -> FieldColumns:
+        return {"image": results.columns["x"], "steps": [request.steps] * len(results.rows)}
 
-    def render(self, request: ToyCountRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"image": item.arrays["x"], "steps": request.steps} for item in items]
+    def chunk(self, request: ToyCountRequest, step: ItemStep, state: Fields, model: Model) -> Fields:
+        return {"step": step.step + 1, "image": step.arrays["x"]}
 
-    def chunk(self, request: ToyCountRequest, event: Event, state: Fields, model: Model) -> Fields:
-        return {"step": event.index + 1, "image": event.arrays["x"]}
+
+@dataclass
+class Counters:
+    """Consecutive rows: their places in the request, x [k, *SHAPE], the steps that are done, and those in all."""
+
+    rows: np.ndarray
+    x: np.ndarray
+    done: int
+    steps: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, where: slice) -> "Counters":
+        return Counters(self.rows[where], self.x[where], self.done, self.steps)
+
+    def halved(self, job_id: str, x: np.ndarray) -> list[Events]:
+        self.x, self.done = x, self.done + 1
+        step = Events(job_id, "step", self.rows, np.full(len(self), self.done - 1), {"x": x})
+        end = Events(job_id, "done", self.rows, np.full(len(self), self.done), {"x": x})
+        return [step, end] if self.done == self.steps else [step]
 
 
 class CountSession:
     """Rows of different step counts share each step."""
 
     capacity = 8
-    graphs = ("halve",)
 
     def __init__(self, halve: Graph) -> None:
         self.halve = halve
-        self._rows: dict[RowId, tuple[np.ndarray, int, int]] = {}
+        self._resident = ResidentRows[Counters]()
 
-    def admit(self, rows: Sequence[tuple[RowId, Row]]) -> None:
-        for row_id, row in rows:
-            self._rows[row_id] = (rng.normal(row.seed, 0, 0, SHAPE), 0, int(row.params["steps"]))
+    def need(self, block: Block) -> int:
+        return 1
 
-    def ready(self) -> Sequence[RowId]:
-        return list(self._rows)
+    def admit(self, rows: Range, block: Block) -> None:
+        part = block[rows.start : rows.stop]
+        steps = parameters_of(part, ToyCounting).steps
+        self._resident.add(rows, Counters(part.rows, rng.normal(part.seeds, 0, 0, SHAPE), 0, steps))
 
-    def step(self, rows: Sequence[RowId]) -> list[Event]:
-        halved = self.halve(x=np.stack([self._rows[row][0] for row in rows]))["y"].numpy()
-        events = []
-        for (job, index), x in zip(rows, halved, strict=True):
-            _, done, steps = self._rows[job, index]
-            self._rows[job, index] = (x, done + 1, steps)
-            events.append(Event(job, index, done, "step", {"x": x}))
-            if done + 1 == steps:
-                events.append(Event(job, index, steps, "done", {"x": x}))
-                self.drop([(job, index)])
+    def ready(self, rows: Sequence[Range]) -> Sequence[Range]:
+        return rows
+
+    def step(self, rows: Sequence[Range]) -> Sequence[Events]:
+        parts = [(one, part) for one in rows for part in self._resident.of(one)]
+        halved = self.halve(x=np.concatenate([part.x for _, part in parts]))["y"].numpy()
+        batches = split({"x": halved}, [len(part) for _, part in parts])
+        events = [
+            one
+            for (rows_of, part), batch in zip(parts, batches, strict=True)
+            for one in part.halved(rows_of.job_id, batch["x"])
+        ]
+        for one in rows:
+            self._leave(one)
         return events
 
-    def drop(self, rows: Sequence[RowId]) -> None:
-        for row in rows:
-            self._rows.pop(row, None)
+    def _leave(self, rows: Range) -> None:
+        """Those that have ended."""
+        start = rows.start
+        for part in self._resident.of(rows):
+            if part.done == part.steps:
+                self._resident.remove(Range(rows.job_id, start, start + len(part)))
+            start += len(part)
+
+    def drop(self, rows: Sequence[Range]) -> None:
+        for one in rows:
+            self._resident.remove(one)
 
     def close(self) -> None:
-        self._rows.clear()
+        self._resident.clear()
 
 
-def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> dict[str, Session]:
-    def scale(rows: Sequence[Row]) -> list[Arrays]:
-        x = np.stack([row.arrays["x"] for row in rows])
+def open_sessions(model: Model, graphs: Mapping[str, Graph], settings: Settings) -> Sessions:
+    def scale(blocks: Sequence[Block]) -> list[Columns]:
+        x = gather(blocks, "x").reshape(-1, *SHAPE)
         if (x == POISON).any():
             raise ValueError("poison")
         y = graphs["scale"](x=x)["y"].numpy()
-        return [{"y": np.where(row == 2 * NOT_FINITE + 1, np.nan, row)} for row in y]
+        return split({"y": np.where(y == 2 * NOT_FINITE + 1, np.nan, y)}, [len(block) for block in blocks])
 
-    return {"scale": OneShot(scale, ("scale",)), "count": CountSession(graphs["halve"])}
+    return {ToyScaling: OneShot(scale), ToyCounting: CountSession(graphs["halve"])}
 
 
 # Place four: the registry line.

@@ -1,14 +1,15 @@
 """Producer, Consumer and Admin: the three faces of the queue."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 from fivefold.errors import NotReady
-from model_store.store import ModelRef
-from service.jobs import Event, Failure, Job, Lease
+from service.jobs import Events, Failure, Job, Lease
+from service.settings import Settings
+from service.workers import ControlMessage, WorkerStatus
 
-Emission = tuple[Lease, Sequence[Event]]
+Emission = tuple[Lease, Sequence[Events]]
 # Sixteen jobs of 0.1 s fit in 1.6 s, although the sum of sixteen 0.1 is more in floating point.
 BUDGET_TOLERANCE_SECONDS = 1e-9
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
@@ -64,46 +65,6 @@ class Depth:
 
 
 @dataclass(frozen=True)
-class CostCurve:
-    """Seconds of one evaluation of n rows: base_seconds + n * seconds_per_row, as measured at load."""
-
-    base_seconds: float
-    seconds_per_row: float
-
-    def seconds(self, rows: float) -> float:
-        return self.base_seconds + rows * self.seconds_per_row
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that a worker has loaded, with the cost of each of its session kinds."""
-
-    ref: ModelRef
-    costs: Mapping[str, CostCurve]
-
-
-@dataclass(frozen=True)
-class WorkerStatus:
-    """A worker's heartbeat. Answers are exact among workers of equal `scope` (runtime, device, instruction set)."""
-
-    id: str
-    device: str
-    scope: str
-    models: tuple[ServedModel, ...]
-    rows_run: int = 0
-    beat_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class ControlMessage:
-    """What an operator asks of the workers: of the one with the id `worker`, or of all."""
-
-    action: Literal["load", "unload", "drain"]
-    model: ModelRef | None = None
-    worker: str | None = None
-
-
-@dataclass(frozen=True)
 class DeadJob:
     """A job that was given up after its attempts."""
 
@@ -116,20 +77,24 @@ class DeadJob:
 class Limits:
     """The queue's bounds. A refused job is told when to come back, from the depth and the measured drain rate.
 
-    Ended jobs are kept for `result_ttl_seconds`, but no more than `max_kept_jobs` and `max_kept_bytes`.
+    Ended jobs are kept for `result_ttl_seconds`, but no more than `max_kept_jobs` and `max_kept_bytes`. What no worker
+    has been able to read for `unreadable_seconds` is given up. Every default is in `Settings`.
     """
 
-    max_queue_seconds: float = 60.0
-    max_queued_jobs: int = 4096
-    lease_seconds: float = 30.0
-    max_attempts: int = 3
-    result_ttl_seconds: float = 300.0
-    max_kept_jobs: int = 4096
-    max_kept_bytes: int = 64 * 2**20
-    max_dead_jobs: int = 1000
-    class_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}
-    )
+    max_queue_seconds: float
+    max_queued_jobs: int
+    lease_seconds: float
+    max_attempts: int
+    result_ttl_seconds: float
+    max_kept_jobs: int
+    max_kept_bytes: int
+    max_dead_jobs: int
+    unreadable_seconds: float
+    class_weights: Mapping[str, float]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 class Producer(Protocol):
@@ -142,8 +107,12 @@ class Producer(Protocol):
         """
         ...
 
-    def events(self, job_id: str) -> AsyncIterator[Event]:
+    def events(self, job_id: str) -> AsyncIterator[Events]:
         """Every event, from the first on, until each row is done or failed. Raises NotFound."""
+        ...
+
+    async def ends(self, job_id: str) -> Sequence[Events]:
+        """The ends of all rows, once the job has ended: what `events` gives, less the steps. Raises NotFound."""
         ...
 
     async def abandon(self, job_id: str) -> None:

@@ -1,29 +1,50 @@
 """A pipeline's protocol: prepare, render and chunk one operation; and what all pipelines share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
 
 from fivefold.errors import Invalid, InvalidInput
 from fivefold.operation import AnyOperation, SamplingRequest, SeededRequest
 from model_store.manifest import Params
 from model_store.store import Model
-from service.arrays import Array
-from service.jobs import Event, Row
+from service.arrays import Array, Arrays, Columns, Ragged
+from service.jobs import Block, Integers, Parameters
 from service.rng import SEED_LIMIT
 
 AskedT_contra = TypeVar("AskedT_contra", bound=SeededRequest, contravariant=True)
 ParamsT = TypeVar("ParamsT", bound=Params)
 Fields = dict[str, Any]
+FieldColumns = Mapping[str, Sequence[Any] | Array | Ragged]
+"""The fields of all finished items by name, a value for each item: an array [k, ...], or any sequence."""
 MAX_REPORTED = 10
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An item that cannot be run, in a request with on_error="skip"."""
+class Prepared:
+    """What a request of `count` items becomes: one block of those that can be run, of any length, and why the others
+    cannot: messages by index, in a request with on_error="skip"."""
 
-    index: int
-    message: str
+    count: int
+    block: Block
+    refusals: Mapping[int, str] = field(default_factory=dict)
+
+
+class Results(NamedTuple):
+    """Finished items: rows [k], their places in the request, ascending, and their columns [k, ...]."""
+
+    rows: Integers
+    columns: Columns
+
+
+class ItemStep(NamedTuple):
+    """One streamed step of one item."""
+
+    row: int
+    step: int
+    arrays: Arrays
 
 
 class Pipeline(Protocol[AskedT_contra]):
@@ -37,19 +58,19 @@ class Pipeline(Protocol[AskedT_contra]):
     def operation(self) -> AnyOperation: ...
 
     @property
-    def session_kind(self) -> str | None:
-        """The session that runs the rows. None: they need no device, and are rendered as they were prepared."""
+    def kind(self) -> type[Parameters] | None:
+        """The kind of session that runs the items. None: they need no device, and are rendered as prepared."""
         ...
 
-    def prepare(self, request: AskedT_contra, model: Model) -> list[Row | Refusal]:
-        """Rows by index. Every refusal of input is raised here: InvalidInput."""
+    def prepare(self, request: AskedT_contra, model: Model) -> Prepared:
+        """The block of the request. Every refusal of input is raised here: InvalidInput."""
         ...
 
-    def render(self, request: AskedT_contra, items: Sequence[Event], model: Model) -> list[Fields]:
-        """The fields of each finished item, beside index and seed, as named in the operation's answer."""
+    def render(self, request: AskedT_contra, results: Results, model: Model) -> FieldColumns:
+        """The fields of the finished items, beside index and seed, as named in the operation's answer."""
         ...
 
-    def chunk(self, request: AskedT_contra, event: Event, state: Fields, model: Model) -> Fields | None:
+    def chunk(self, request: AskedT_contra, step: ItemStep, state: Fields, model: Model) -> Fields | None:
         """The fields of a streamed step, or None. `state` is this stream's own and starts empty."""
         return None
 
@@ -63,19 +84,19 @@ def params_of(model: Model, expected: type[ParamsT]) -> ParamsT:
     return params
 
 
-def seeds_of(request: SeededRequest, count: int) -> list[int]:
-    """The seed of each of `count` items. Raises InvalidInput where `seeds` has another length, or one is too large."""
+def seeds_of(request: SeededRequest, count: int) -> Integers:
+    """int64 [count], the seed of each item. Raises InvalidInput for another number of `seeds`, or one too large."""
     if request.seeds is None:
         first = request.seed or 0
         if first + count > SEED_LIMIT:
             last = SEED_LIMIT - 1
             raise InvalidInput(f"seed {first} given for {count} items, the last seed is {last}: use a smaller one")
-        return list(range(first, first + count))
+        return np.arange(first, first + count)
     if len(request.seeds) != count:
         raise InvalidInput(
             f"{len(request.seeds)} seeds given for {count} items: send one seed per item, or only `seed`"
         )
-    return request.seeds
+    return np.array(request.seeds, np.int64)
 
 
 def count_of(request: SamplingRequest) -> int:
@@ -83,26 +104,51 @@ def count_of(request: SamplingRequest) -> int:
     return len(request.seeds) if request.seeds is not None and "n" not in request.model_fields_set else request.n
 
 
-def prepare_each(
-    request: SeededRequest, count: int, make: Callable[[int, int], Row], place: str
-) -> list[Row | Refusal]:
-    """make(index, seed) for every item. Bad ones are refused together, the first ten by index, or skipped if asked.
+def refuse(refusals: Mapping[int, str], request: SeededRequest, count: int, place: str) -> None:
+    """Raises InvalidInput with the first ten of these items by index, unless the request skips them and others remain.
 
-    `place` is the request's field that holds the items. Raises InvalidInput.
+    `place` is the request's field that holds the items.
     """
-    prepared: list[Row | Refusal] = []
-    for index, seed in enumerate(seeds_of(request, count)):
+    if not refusals or (request.on_error == "skip" and len(refusals) < count):
+        return
+    first = sorted(refusals.items())[:MAX_REPORTED]
+    invalid = [Invalid(place=f"{place}.{index}", message=message) for index, message in first]
+    raise InvalidInput(f"{len(refusals)} of {count} items cannot be run: {invalid[0].message}", invalid=invalid)
+
+
+def prepare_block(
+    request: SeededRequest,
+    parameters: Parameters,
+    count: int,
+    columns: Columns | None = None,
+    *,
+    work: float | Array = 1.0,
+    shared: Arrays | None = None,
+    refusals: Mapping[int, str] | None = None,
+    place: str = "n",
+) -> Prepared:
+    """The block of `count` items; columns and `work` are of those not refused, in order. Raises InvalidInput."""
+    seeds, refused = seeds_of(request, count), refusals or {}
+    refuse(refused, request, count, place)
+    rows = np.arange(count)
+    if refused:
+        rows = np.delete(rows, list(refused))
+        seeds = seeds[rows]
+    needed = np.broadcast_to(np.asarray(work, np.float64), (len(rows),))
+    return Prepared(count, Block(parameters, rows, seeds, needed, columns or {}, shared or {}), refused)
+
+
+def read_each(count: int, read: Callable[[int], Array]) -> tuple[list[Array], dict[int, str]]:
+    """read(index) of every item that has one, and the messages of those that are refused with InvalidInput."""
+    items, refusals = [], dict[int, str]()
+    for index in range(count):
         try:
-            prepared.append(make(index, seed))
+            items.append(read(index))
         except InvalidInput as error:
-            prepared.append(Refusal(index, error.message))
-    refused = [item for item in prepared if isinstance(item, Refusal)]
-    if refused and (request.on_error == "fail" or len(refused) == count):
-        invalid = [Invalid(place=f"{place}.{item.index}", message=item.message) for item in refused[:MAX_REPORTED]]
-        raise InvalidInput(f"{len(refused)} of {count} items cannot be run: {invalid[0].message}", invalid=invalid)
-    return prepared
+            refusals[index] = error.message
+    return items, refusals
 
 
-def data_fields(x: Array) -> Fields:
-    """`image` for [C, H, W], `row` for a table's columns."""
-    return {"image": x} if x.ndim == 3 else {"row": x}
+def data_field(x: Array) -> FieldColumns:
+    """`image` for [k, C, H, W], `row` for a table's columns [k, D]."""
+    return {"image": x} if x.ndim == 4 else {"row": x}
