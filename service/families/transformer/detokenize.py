@@ -1,28 +1,30 @@
 """Token ids to text; no device is asked."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fivefold.transformer import DETOKENIZE, TransformerDetokenizeRequest
 from model_store.store import Model
-from service.families.pipeline import Fields, Pipeline, Refusal, prepare_each
-from service.families.transformer.prompts import checked
-from service.jobs import Event, Row
+from service.arrays import Array, Ragged
+from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results, prepare_block, read_each, refuse
+from service.families.transformer.prompts import check_vocabulary
+from service.jobs import Parameters
 
 
 class Detokenize(Pipeline[TransformerDetokenizeRequest]):
     """The inverse of the tokenizer: any ids have a text."""
 
     operation = DETOKENIZE
-    session_kind = None
+    kind = None
 
-    def prepare(self, request: TransformerDetokenizeRequest, model: Model) -> list[Row | Refusal]:
-        def make(index: int, seed: int) -> Row:
-            tokens = checked(request.tokens[index], model)
-            return Row(index, seed, {"text": np.frombuffer(model.tokenizer.decode(tokens).encode(), np.uint8)})
+    def prepare(self, request: TransformerDetokenizeRequest, model: Model) -> Prepared:
+        def text_of(index: int) -> Array:
+            tokens = check_vocabulary(request.tokens[index], model)
+            return np.frombuffer(model.tokenizer.decode(tokens).encode(), np.uint8)
 
-        return prepare_each(request, len(request.tokens), make, "tokens")
+        count = len(request.tokens)
+        texts, refusals = read_each(count, text_of)
+        refuse(refusals, request, count, "tokens")
+        return prepare_block(request, Parameters(), count, {"text": Ragged.of(texts)}, refusals=refusals)
 
-    def render(self, request: TransformerDetokenizeRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"text": item.arrays["text"].tobytes().decode()} for item in items]
+    def render(self, request: TransformerDetokenizeRequest, results: Results, model: Model) -> FieldColumns:
+        return {"text": [text.tobytes().decode() for text in results.columns["text"]]}

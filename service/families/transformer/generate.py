@@ -1,8 +1,5 @@
 """Text after a prompt, and its stream: whole characters, nothing of a stop string."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from fivefold.errors import InvalidInput
@@ -10,50 +7,67 @@ from fivefold.transformer import GENERATE, TransformerGenerateRequest
 from model_store.manifest import TransformerParams
 from model_store.store import Model
 from service.arrays import Arrays
-from service.families.pipeline import Fields, Pipeline, Refusal, count_of, params_of, prepare_each
+from service.families.pipeline import (
+    FieldColumns,
+    Fields,
+    ItemStep,
+    Pipeline,
+    Prepared,
+    Results,
+    count_of,
+    params_of,
+    prepare_block,
+)
 from service.families.transformer.prompts import check_context, prompt_of
+from service.families.transformer.rendering import render_each
 from service.families.transformer.text_stream import TextStream
-from service.families.transformer.writer import FINISH_REASONS, work
-from service.jobs import Event, Row
+from service.families.transformer.writer import FINISH_REASONS
+from service.families.transformer.writing import Writing, chunks_of
 
 
 class Generate(Pipeline[TransformerGenerateRequest]):
     """Tokens that each row's seed draws."""
 
     operation = GENERATE
-    session_kind = "text"
+    kind = Writing
 
-    def prepare(self, request: TransformerGenerateRequest, model: Model) -> list[Row | Refusal]:
+    def prepare(self, request: TransformerGenerateRequest, model: Model) -> Prepared:
         params, prompt = params_of(model, TransformerParams), prompt_of(request, model)
         if prompt is None:
             raise InvalidInput("neither prompt nor prompt_tokens given: send one of them")
         check_context(len(prompt) + request.max_tokens, params, "shorten the prompt or max_tokens")
-        arrays, options = {"prompt": np.array(prompt, np.int64)}, _options(request, params)
-        evaluations = work(len(prompt), request.max_tokens, params)
+        chunks, shared = chunks_of(len(prompt), params), {"prompt": np.array(prompt, np.int64)}
+        work = chunks + request.max_tokens - 1
+        return prepare_block(request, _writing(request, chunks, params), count_of(request), work=work, shared=shared)
 
-        def make(index: int, seed: int) -> Row:
-            return Row(index, seed, arrays, options, evaluations)
+    def render(self, request: TransformerGenerateRequest, results: Results, model: Model) -> FieldColumns:
+        return render_each(results, lambda text: _fields(text, _text_stream(request, model)))
 
-        return prepare_each(request, count_of(request), make, "n")
-
-    def render(self, request: TransformerGenerateRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [_fields(item.arrays, _text_stream(request, model)) for item in items]
-
-    def chunk(self, request: TransformerGenerateRequest, event: Event, state: Fields, model: Model) -> Fields:
-        stream: TextStream = state.setdefault(str(event.row), _text_stream(request, model))
-        token, last = int(event.arrays["token"]), "finish" in event.arrays
-        reason = {"finish_reason": FINISH_REASONS[int(event.arrays["finish"])]} if last else {}
+    def chunk(self, request: TransformerGenerateRequest, step: ItemStep, state: Fields, model: Model) -> Fields:
+        stream: TextStream = state.setdefault(str(step.row), _text_stream(request, model))
+        token, last = int(step.arrays["token"]), "finish" in step.arrays
+        reason = {"finish_reason": FINISH_REASONS[int(step.arrays["finish"])]} if last else {}
         return {
             "text": stream.feed(token, last=last),
             "token": token,
-            "log_prob_nats": float(event.arrays["log_prob"]),
+            "log_prob_nats": float(step.arrays["log_prob"]),
             **reason,
         }
 
 
-def _options(request: TransformerGenerateRequest, params: TransformerParams) -> dict[str, Any]:
-    options = request.model_dump(include={"max_tokens", "temperature", "top_k", "top_p", "stop", "logprobs"})
-    return {**options, "stop_tokens": [*request.stop_tokens, params.end_of_text]}
+def _writing(request: TransformerGenerateRequest, prompt_chunks: int, params: TransformerParams) -> Writing:
+    """What no token can meet, an id or a count beyond the vocabulary, is left out."""
+    known = params.vocabulary_size
+    return Writing(
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_k=None if request.top_k is None else min(request.top_k, known),
+        top_p=request.top_p,
+        stop=tuple(request.stop),
+        stop_tokens=(*(token for token in request.stop_tokens if token < known), params.end_of_text),
+        logprobs=request.logprobs,
+        prompt_chunks=prompt_chunks,
+    )
 
 
 def _text_stream(request: TransformerGenerateRequest, model: Model) -> TextStream:

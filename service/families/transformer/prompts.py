@@ -18,19 +18,19 @@ def prompt_of(request: Prompted, model: Model) -> list[int] | None:
     return None if request.prompt_tokens is None else _named("prompt_tokens", request.prompt_tokens, model)
 
 
-def checked(tokens: Sequence[int], model: Model) -> list[int]:
-    """The tokens. Raises InvalidInput where the model does not know one."""
+def check_vocabulary(tokens: Sequence[int], model: Model) -> list[int]:
+    """The tokens. Raises InvalidInput where one is not in the model's vocabulary."""
     known = params_of(model, TransformerParams).vocabulary_size
     if (highest := max(tokens, default=0)) >= known:
         raise InvalidInput(f"token id {highest} given, the vocabulary has the ids 0 to {known - 1}: use `tokenize`")
     return list(tokens)
 
 
-def some(tokens: Sequence[int], model: Model) -> list[int]:
-    """The same, of at least one. Raises InvalidInput."""
+def require_nonempty(tokens: Sequence[int], model: Model) -> list[int]:
+    """The tokens. Raises InvalidInput where there is none, or one is not in the model's vocabulary."""
     if not tokens:
         raise InvalidInput("0 tokens given, 1 or more expected: send some text")
-    return checked(tokens, model)
+    return check_vocabulary(tokens, model)
 
 
 def check_context(asked: int, params: TransformerParams, way_out: str) -> None:
@@ -41,6 +41,6 @@ def check_context(asked: int, params: TransformerParams, way_out: str) -> None:
 
 def _named(place: str, tokens: Sequence[int], model: Model) -> list[int]:
     try:
-        return some(tokens, model)
+        return require_nonempty(tokens, model)
     except InvalidInput as error:
         raise InvalidInput(error.message, invalid=[Invalid(place=place, message=error.message)]) from error

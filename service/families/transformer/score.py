@@ -1,7 +1,6 @@
 """log p(text), token by token: the text is written as given, and each token's probability noted."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,13 +9,21 @@ from fivefold.transformer import SCORE, TransformerScoreRequest
 from model_store.manifest import TransformerParams
 from model_store.store import Model
 from model_store.tokenizer import Tokenizer
-from service.arrays import Arrays
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
-from service.families.transformer.prompts import check_context, prompt_of, some
-from service.families.transformer.writer import work
-from service.jobs import Event, Row
-
-NOTHING_DRAWN = {"stop": (), "stop_tokens": (), "logprobs": 0}
+from service.arrays import Array, Arrays, Ragged
+from service.families.pipeline import (
+    FieldColumns,
+    Fields,
+    Pipeline,
+    Prepared,
+    Results,
+    params_of,
+    prepare_block,
+    read_each,
+    refuse,
+)
+from service.families.transformer.prompts import check_context, prompt_of, require_nonempty
+from service.families.transformer.rendering import render_each
+from service.families.transformer.writing import Writing, chunks_of
 
 
 class Score(Pipeline[TransformerScoreRequest]):
@@ -27,24 +34,27 @@ class Score(Pipeline[TransformerScoreRequest]):
     """
 
     operation = SCORE
-    session_kind = "text"
+    kind = Writing
 
-    def prepare(self, request: TransformerScoreRequest, model: Model) -> list[Row | Refusal]:
+    def prepare(self, request: TransformerScoreRequest, model: Model) -> Prepared:
         params = params_of(model, TransformerParams)
         prompt = prompt_of(request, model) or [params.end_of_text]
         place, texts = _texts(request, model)
 
-        def make(index: int, seed: int) -> Row:
-            forced = some(texts[index], model)
-            check_context(len(prompt) + len(forced), params, "shorten the prompt or the text")
-            arrays = {"prompt": np.array(prompt, np.int64), "forced": np.array(forced, np.int64)}
-            options = {"max_tokens": len(forced), **NOTHING_DRAWN}
-            return Row(index, seed, arrays, options, work(len(prompt), len(forced), params))
+        def text_of(index: int) -> Array:
+            text = require_nonempty(texts[index], model)
+            check_context(len(prompt) + len(text), params, "shorten the prompt or the text")
+            return np.array(text, np.int64)
 
-        return prepare_each(request, len(texts), make, place)
+        forced, refusals = read_each(len(texts), text_of)
+        refuse(refusals, request, len(texts), place)
+        chunks, columns = chunks_of(len(prompt), params), {"forced": Ragged.of(forced)}
+        work, shared = np.array([chunks + len(text) - 1 for text in forced]), {"prompt": np.array(prompt, np.int64)}
+        parameters = Writing(prompt_chunks=chunks)
+        return prepare_block(request, parameters, len(texts), columns, work=work, shared=shared, refusals=refusals)
 
-    def render(self, request: TransformerScoreRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [_fields(item.arrays, model.tokenizer) for item in items]
+    def render(self, request: TransformerScoreRequest, results: Results, model: Model) -> FieldColumns:
+        return render_each(results, lambda text: _fields(text, model.tokenizer))
 
 
 def _texts(request: TransformerScoreRequest, model: Model) -> tuple[str, list[list[int]]]:
