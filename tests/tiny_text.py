@@ -1,6 +1,7 @@
 """A tiny language model with known answers: one layer of attention over random vectors, as two ONNX graphs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -10,8 +11,13 @@ from model_store.golden import GOLDEN, Golden, pack
 from model_store.manifest import GraphSpec, Manifest, Provenance, TensorSpec, TransformerParams
 from model_store.store import Model, Store, file_spec
 from model_store.tokenizer import TOKENIZER
-from service.arrays import Array
+from service.arrays import Array, Arrays, fingerprint, item_of, join
+from service.families.pipeline import Fields, Results
+from service.families.session import Session
+from service.families.transformer.session import open_sessions
+from service.families.transformer.writing import Writing
 from service.graph import DeviceArray, Graph
+from service.jobs import Block, Events, Failure, Range
 from service.runtime import onnx as runtime
 from service.settings import Settings
 from training.transformer.tokenizer import END_OF_TEXT, train_tokenizer
@@ -147,6 +153,99 @@ def load(model: Model) -> dict[str, Recorded]:
     settings = Settings(intra_op_threads=1)
     specs = model.manifest.graphs
     return {name: Recorded(runtime.load_graph(model.graph(name), spec, settings)) for name, spec in specs.items()}
+
+
+class ItemEvent(NamedTuple):
+    """One event of one row of a job."""
+
+    job_id: str
+    row: int
+    step: int
+    kind: str
+    arrays: Arrays
+    failure: Failure | None
+
+    @property
+    def bits(self) -> tuple[str, str]:
+        return f"{self.kind} {self.step}", fingerprint({name: array[None] for name, array in self.arrays.items()}, 1)
+
+
+class Texts:
+    """The text session with what a worker knows of it: the rows that are resident, and what they answered.
+
+    `stepped` counts the rows that steps advanced. Jobs are blocks whose rows are 0, ..., k - 1.
+    """
+
+    def __init__(self, model: Model, graphs: Mapping[str, Graph] | None = None, **settings: Any) -> None:
+        self.session = open_text(model, graphs or load(model), **settings)
+        self.resident: dict[str, list[int]] = {}
+        self.events: list[Events] = []
+        self.stepped = 0
+
+    def admit(self, job_id: str, block: Block) -> None:
+        self.session.admit(Range(job_id, 0, len(block)), block)
+        self.resident[job_id] = list(range(len(block)))
+
+    def ready(self) -> list[Range]:
+        """What the session says of all resident rows, named one by one."""
+        rows = [Range(job_id, row, row + 1) for job_id, rows in self.resident.items() for row in rows]
+        return list(self.session.ready(rows))
+
+    def step(self, rows: Sequence[Range] | None = None) -> list[ItemEvent]:
+        """Advance these rows, or all that are ready; those that end leave."""
+        stepping = self.ready() if rows is None else rows
+        events = list(self.session.step(stepping))
+        self.stepped += sum(one.rows for one in stepping)
+        self.events += events
+        for one in events:
+            if one.terminal:
+                self._leave(one.job_id, one.rows.tolist())
+        return items_of(events)
+
+    def drop(self, job_id: str, row: int) -> None:
+        self.session.drop([Range(job_id, row, row + 1)])
+        self._leave(job_id, [row])
+
+    def finish(self) -> dict[tuple[str, int], list[ItemEvent]]:
+        """Every row's events, from the first, once all have ended."""
+        while self.resident:
+            self.step()
+        traces: dict[tuple[str, int], list[ItemEvent]] = {}
+        for event in items_of(self.events):
+            traces.setdefault((event.job_id, event.row), []).append(event)
+        return traces
+
+    def _leave(self, job_id: str, rows: Sequence[int]) -> None:
+        self.resident[job_id] = [row for row in self.resident[job_id] if row not in rows]
+        if not self.resident[job_id]:
+            del self.resident[job_id]
+
+
+def open_text(model: Model, graphs: Mapping[str, Graph], **settings: Any) -> Session:
+    return open_sessions(model, graphs, Settings(intra_op_threads=1, **settings))[Writing]
+
+
+def items_of(events: Sequence[Events]) -> list[ItemEvent]:
+    return [
+        ItemEvent(one.job_id, row, step, one.kind, item_of(one.columns, index), one.failure)
+        for one in events
+        for index, (row, step) in enumerate(zip(one.rows.tolist(), one.steps.tolist(), strict=True))
+    ]
+
+
+def answer(model: Model, pipeline: Any, request: Any) -> list[Fields]:
+    """What the pipeline answers, with all rows in one session."""
+    texts = Texts(model)
+    texts.admit("job", pipeline.prepare(request, model).block)
+    texts.finish()
+    return rendered(pipeline, request, [one for one in texts.events if one.kind == "done"], model)
+
+
+def rendered(pipeline: Any, request: Any, ends: Sequence[Events], model: Model) -> list[Fields]:
+    """The items' fields, in the order of their rows."""
+    rows = np.concatenate([one.rows for one in ends])
+    fields = pipeline.render(request, Results(rows, join([one.columns for one in ends])), model)
+    return [{name: fields[name][place] for name in fields} for place in np.argsort(rows).tolist()]
 
 
 def _golden(tokens: int) -> Golden:

@@ -18,26 +18,29 @@ from fivefold.transformer import (
     TransformerTokenizeRequest,
 )
 from model_store.store import Model
-from service.families.pipeline import Fields, Refusal
+from service.costs import CostCurve
+from service.families.pipeline import Fields, ItemStep, Results
 from service.families.transformer import FAMILY
+from service.families.transformer.writing import Writing
 
 GENERATE, SCORE, TOKENIZE, DETOKENIZE = FAMILY.pipelines
 PROMPT = [5, 6, 7]
 
 
+def asked_for(asked: dict[str, Any]) -> TransformerGenerateRequest:
+    return TransformerGenerateRequest.model_validate({"prompt_tokens": PROMPT, "max_tokens": 12, "seed": 2} | asked)
+
+
 def generated(model: Model, **asked: Any) -> list[Fields]:
-    request = TransformerGenerateRequest.model_validate({"prompt_tokens": PROMPT, "max_tokens": 12, "seed": 2} | asked)
-    session = FAMILY.open_sessions(model, tiny_text.load(model))["text"]
-    rows = GENERATE.prepare(request, model)
-    return GENERATE.render(request, [events[-1] for events in tiny.run(session, rows)], model)
+    return tiny_text.answer(model, GENERATE, asked_for(asked))
 
 
 def streamed(model: Model, **asked: Any) -> list[Fields]:
     """The chunks of the first row."""
-    request = TransformerGenerateRequest.model_validate({"prompt_tokens": PROMPT, "max_tokens": 12, "seed": 2} | asked)
-    session, state = FAMILY.open_sessions(model, tiny_text.load(model))["text"], {}
-    (events,) = tiny.run(session, GENERATE.prepare(request, model))
-    return [GENERATE.chunk(request, event, state, model) for event in events if event.kind == "step"]
+    request, texts, state = asked_for(asked), tiny_text.Texts(model), dict[str, Any]()
+    texts.admit("job", GENERATE.prepare(request, model).block)
+    steps = [event for event in texts.finish()["job", 0] if event.kind == "step"]
+    return [GENERATE.chunk(request, ItemStep(one.row, one.step, one.arrays), state, model) for one in steps]
 
 
 # Refused by the model's measures
@@ -86,12 +89,12 @@ def test_a_text_the_model_cannot_score_is_refused(text_model: Model, asked: dict
 
 def test_a_bad_text_can_be_skipped(text_model: Model) -> None:
     request = TransformerScoreRequest(texts=["good", "", "x" * 100], on_error="skip")
-    good, *bad = SCORE.prepare(request, text_model)
-    assert not isinstance(good, Refusal)
-    assert [(item.index, item.message.partition(":")[0]) for item in bad] == [
-        (1, "0 tokens given, 1 or more expected"),
-        (2, "101 tokens asked, the context is 32"),
-    ]
+    prepared = SCORE.prepare(request, text_model)
+    assert (prepared.count, prepared.block.rows.tolist()) == (3, [0])
+    assert {index: message.partition(":")[0] for index, message in prepared.refusals.items()} == {
+        1: "0 tokens given, 1 or more expected",
+        2: "101 tokens asked, the context is 32",
+    }
 
 
 def test_ids_beyond_the_vocabulary_have_no_text(text_model: Model) -> None:
@@ -215,18 +218,50 @@ def test_the_pieces_of_a_stream_are_the_text_of_its_item(text_model: Model, aske
 
 @pytest.mark.parametrize("texts", [["The people", "", "naïve café — 😀", "\0\n", "<|end_of_text|>"]])
 def test_tokens_of_a_text_are_its_own_and_give_it_back(text_model: Model, texts: Sequence[str]) -> None:
-    request = TransformerTokenizeRequest(texts=list(texts))
-    tokens = [
-        item["tokens"].tolist()
-        for item in TOKENIZE.render(request, prepared(TOKENIZE, request, text_model), text_model)
-    ]
+    tokens = [ids.tolist() for ids in answered(TOKENIZE, TransformerTokenizeRequest(texts=list(texts)), text_model)]
     assert tokens == [text_model.tokenizer.encode(text) for text in texts]
-    back = TransformerDetokenizeRequest(tokens=tokens)
-    items = DETOKENIZE.render(back, prepared(DETOKENIZE, back, text_model), text_model)
-    assert [item["text"] for item in items] == list(texts)
+    assert answered(DETOKENIZE, TransformerDetokenizeRequest(tokens=tokens), text_model) == list(texts)
 
 
-def prepared(pipeline: Any, request: Any, model: Model) -> list[Any]:
-    """What needs no session is rendered as it was prepared."""
-    assert pipeline.session_kind is None
-    return pipeline.prepare(request, model)
+@pytest.mark.parametrize(
+    ("pipeline", "request_"),
+    [
+        (DETOKENIZE, TransformerDetokenizeRequest(tokens=[[300], [301]], on_error="skip")),
+        (SCORE, TransformerScoreRequest(tokens=[[300], [301]], on_error="skip")),
+    ],
+    ids=["detokenize", "score"],
+)
+def test_a_request_without_one_good_item_is_refused_even_if_it_skips(
+    text_model: Model, pipeline: Any, request_: Any
+) -> None:
+    with pytest.raises(InvalidInput, match="2 of 2 items cannot be run: token id 300 given"):
+        pipeline.prepare(request_, text_model)
+
+
+def test_numbers_that_no_token_meets_do_not_travel(text_model: Model) -> None:
+    request = asked_for({"top_k": 10**30, "stop_tokens": [7, 10**30]})
+    writing = GENERATE.prepare(request, text_model).block.parameters
+    assert isinstance(writing, Writing)
+    assert (writing.top_k, writing.stop_tokens) == (tiny_text.VOCABULARY, (7, tiny_text.PARAMS.end_of_text))
+
+
+def test_a_prompt_stands_once_in_a_block_and_costs_its_chunks(text_model: Model) -> None:
+    block = GENERATE.prepare(asked_for({"prompt_tokens": [1] * 9, "n": 4, "max_tokens": 6}), text_model).block
+    assert block.shared["prompt"].tolist() == [1] * 9
+    assert (block.columns, block.work.tolist()) == ({}, [3 + 5] * 4)
+    costs = {"prefill": CostCurve(1.0, 10.0), "decode": CostCurve(0.5, 0.25)}
+    assert block.parameters.seconds(4, 32.0, costs) == 12 * 11.0 + 0.5 + 20 * 0.25
+
+
+def test_texts_of_a_score_are_one_ragged_column(text_model: Model) -> None:
+    block = SCORE.prepare(TransformerScoreRequest(prompt_tokens=[1] * 5, tokens=[[2, 3], [4]]), text_model).block
+    assert [ids.tolist() for ids in block.columns["forced"]] == [[2, 3], [4]]
+    assert block.work.tolist() == [3, 2]
+
+
+def answered(pipeline: Any, request: Any, model: Model) -> list[Any]:
+    """What needs no session is rendered as it was prepared: the one field."""
+    assert pipeline.kind is None
+    block = pipeline.prepare(request, model).block
+    (field,) = pipeline.render(request, Results(block.rows, block.columns), model).values()
+    return list(field)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import tiny
 import tiny_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +14,12 @@ from model_store.store import Model
 from model_store.tokenizer import Tokenizer
 from service.families.pipeline import Fields
 from service.families.transformer import FAMILY
-from service.families.transformer.sampling import candidates, draw, log_softmax
+from service.families.transformer.choice import choose, scores_of
+from service.families.transformer.sampling import Policies, candidates, draw, log_softmax, sample
 from service.families.transformer.text_stream import TextStream
 from service.families.transformer.writer import Writer
-from service.jobs import Row
+from service.families.transformer.writing import Writing
+from service.jobs import Block, Range
 from training.transformer.tokenizer import train_tokenizer
 
 GENERATE, SCORE, *_ = FAMILY.pipelines
@@ -34,9 +35,19 @@ STOPS = st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=3)
 def shares(logits: np.ndarray, temperature: float, top_k: int | None = None, top_p: float = 1.0) -> np.ndarray:
     """The sampler's distribution over the whole vocabulary."""
     whole = np.zeros(len(logits))
-    ids, probabilities = candidates(logits, temperature, top_k, top_p)
+    ids, probabilities = allowed(logits, temperature, top_k, top_p)
     whole[ids] = probabilities
     return whole
+
+
+def allowed(
+    logits: np.ndarray, temperature: float, top_k: int | None = None, top_p: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of one row that may be drawn, and their probabilities."""
+    policies = Policies(np.array([temperature]), np.array([top_k or 0]), np.array([top_p]))
+    count = 0 if top_k is None and top_p == 1 else min(top_k or len(logits), len(logits))
+    (ids,), (p,) = candidates(logits[None], policies, count)
+    return ids[p > 0] if top_p < 1 else ids, p[p > 0] if top_p < 1 else p
 
 
 def entropy_nats(p: np.ndarray) -> float:
@@ -50,13 +61,13 @@ def entropy_nats(p: np.ndarray) -> float:
 def test_temperature_one_is_the_model_itself(logits: np.ndarray) -> None:
     p = shares(logits, 1.0)
     assert p.sum() == pytest.approx(1)
-    np.testing.assert_allclose(p, np.exp(log_softmax(logits)), rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(p, np.exp(log_softmax(logits[None])[0]), rtol=1e-9, atol=1e-300)
 
 
 @given(LOGITS)
 def test_temperature_zero_is_the_likeliest_token_and_the_limit_of_low_temperatures(logits: np.ndarray) -> None:
-    ids, _ = candidates(logits, 0.0, None, 1.0)
-    assert ids.tolist() == [int(np.argmax(logits))]
+    greedy = Policies(np.zeros(1), np.zeros(1, np.int64), np.ones(1))
+    assert sample(logits[None], greedy, np.array([0.5])).tolist() == [int(np.argmax(logits))]
     best = logits == logits.max()
     np.testing.assert_allclose(shares(logits, 5e-324), best / best.sum())
 
@@ -69,7 +80,7 @@ def test_entropy_rises_with_temperature(logits: np.ndarray, temperatures: tuple[
 
 @given(LOGITS, st.integers(1, 50), st.floats(0.1, 2))
 def test_top_k_keeps_the_k_likeliest_in_their_proportions(logits: np.ndarray, top_k: int, temperature: float) -> None:
-    ids, p = candidates(logits, temperature, top_k, 1.0)
+    ids, p = allowed(logits, temperature, top_k)
     assert len(ids) == min(top_k, len(logits))
     others = np.delete(logits, ids)
     assert not others.size or logits[ids].min() >= others.max()
@@ -79,8 +90,8 @@ def test_top_k_keeps_the_k_likeliest_in_their_proportions(logits: np.ndarray, to
 
 @given(LOGITS, st.floats(0.01, 0.999), st.integers(1, 50))
 def test_top_p_keeps_the_fewest_that_hold_its_share_of_the_top_k(logits: np.ndarray, top_p: float, top_k: int) -> None:
-    ids, _ = candidates(logits, 1.0, top_k, top_p)
-    before, p = candidates(logits, 1.0, top_k, 1.0)
+    ids, _ = allowed(logits, 1.0, top_k, top_p)
+    before, p = allowed(logits, 1.0, top_k)
     assert ids.tolist() == before[: len(ids)].tolist()
     assert p[: len(ids)].sum() >= top_p - 1e-12
     assert p[: len(ids) - 1].sum() < top_p
@@ -88,13 +99,13 @@ def test_top_p_keeps_the_fewest_that_hold_its_share_of_the_top_k(logits: np.ndar
 
 @given(LOGITS, st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_what_is_drawn_has_a_probability(logits: np.ndarray, uniform: float) -> None:
-    ids, p = candidates(logits, 0.1, None, 1.0)
-    assert p[draw(ids, p, uniform)] > 0
+    ids, p = allowed(logits, 0.1)
+    assert p[draw(ids[None], p[None], np.array([uniform]))] > 0
 
 
 def test_draws_have_the_frequencies_of_their_probabilities() -> None:
     ids, p = np.array([7, 3, 5]), np.array([0.5, 0.2, 0.3])
-    drawn = [draw(ids, p, (place + 0.5) / 1000) for place in range(1000)]
+    drawn = draw(np.tile(ids, (1000, 1)), np.tile(p, (1000, 1)), (np.arange(1000) + 0.5) / 1000).tolist()
     assert [drawn.count(token) for token in (7, 3, 5)] == [500, 200, 300]
 
 
@@ -102,10 +113,7 @@ def test_draws_have_the_frequencies_of_their_probabilities() -> None:
 
 
 def answer(model: Model, request: TransformerGenerateRequest | TransformerScoreRequest) -> list[Fields]:
-    pipeline = SCORE if isinstance(request, TransformerScoreRequest) else GENERATE
-    session = FAMILY.open_sessions(model, tiny_text.load(model))["text"]
-    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
-    return pipeline.render(request, done, model)
+    return tiny_text.answer(model, SCORE if isinstance(request, TransformerScoreRequest) else GENERATE, request)
 
 
 def scored(model: Model, prompt: Sequence[int], tokens: Sequence[int]) -> list[float]:
@@ -118,7 +126,7 @@ IDS = np.random.default_rng(3).integers(1, tiny_text.VOCABULARY, 20).tolist()
 
 def test_with_a_cache_is_as_without_to_1e_5(text_model: Model) -> None:
     logits = tiny_text.reference(IDS)
-    wanted = [log_softmax(logits[place])[token] for place, token in enumerate(IDS[1:])]
+    wanted = [log_softmax(logits[[place]])[0, token] for place, token in enumerate(IDS[1:])]
     assert scored(text_model, IDS[:1], IDS[1:]) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -174,19 +182,27 @@ def test_a_draw_follows_its_seed_alone(text_model: Model) -> None:
 
 def test_first_tokens_have_the_frequencies_of_the_model(text_model: Model) -> None:
     request = TransformerGenerateRequest(prompt_tokens=IDS[:3], max_tokens=1, n=2000, seed=0, temperature=0.7)
-    logits = tiny_text.reference(IDS[:3]).astype(np.float32)
-    rows = GENERATE.prepare(request, text_model)
-    drawn = [int(Writer(("job", 0), row, text_model).advance(logits)[0].arrays["token"]) for row in rows]
-    p, found = shares(logits[-1], 0.7), np.bincount(drawn, minlength=tiny_text.VOCABULARY) / len(rows)
-    assert np.abs(found - p).max() < 4 * math.sqrt(p.max() / len(rows))
+    block = GENERATE.prepare(request, text_model).block
+    logits, writers = tiny_text.reference(IDS[:3])[-1].astype(np.float32), writers_of(block, text_model)
+    drawn = choose(writers, np.tile(logits, (len(writers), 1)))["token"]
+    p, found = shares(logits, 0.7), np.bincount(drawn, minlength=tiny_text.VOCABULARY) / len(writers)
+    assert np.abs(found - p).max() < 4 * math.sqrt(p.max() / len(writers))
 
 
 def test_a_long_text_repeats_no_number(text_model: Model) -> None:
-    options = {"temperature": 1.0, "top_k": None, "top_p": 1.0, "stop": [], "stop_tokens": [], "logprobs": 0}
-    writer = Writer(("job", 0), Row(0, 5, {"prompt": np.array([1])}, {**options, "max_tokens": 192}), text_model)
+    block = Block(Writing(max_tokens=192), *np.array([[0], [5]]), np.ones(1), {}, {"prompt": np.array([1])})
+    (writer,), tokens = writers_of(block, text_model), list[int]()
     flat = np.zeros((1, tiny_text.VOCABULARY), np.float32)
-    tokens = [int(writer.advance(flat)[0].arrays["token"]) for _ in range(192)]
+    while not writer.ended:
+        chosen = choose([writer], flat)
+        writer.write(int(chosen["token"][0]), scores_of(chosen, 0, 0))
+        tokens.append(int(chosen["token"][0]))
+    assert len(tokens) == 192
     assert len({tuple(tokens[start : start + 32]) for start in range(160)}) == 160
+
+
+def writers_of(block: Block, model: Model) -> list[Writer]:
+    return [Writer(Range("job", place, place + 1), block, place, model) for place in range(len(block))]
 
 
 # The stream
