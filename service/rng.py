@@ -7,7 +7,6 @@ promises no stream across versions.
 
 import math
 import secrets
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +57,11 @@ def midpoints(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
 def _bits_of_each(seeds: Integers, steps: Integers, stream: int, width: int) -> Words:
     """uint64 [k, width], by numpy's generator, one row after the other."""
     bits = np.empty((len(seeds), width), np.uint64)
-    generator = np.random.Philox(0)
-    state: dict[str, Any] = {**generator.state, "buffer_pos": 4}  # nothing is left of an earlier block
+    generator = np.random.Philox(key=0, counter=[0, 0, stream, 0])
+    state = generator.state
     for row, (seed, step) in enumerate(zip(seeds.tolist(), steps.tolist(), strict=True)):
-        generator.state = {**state, "state": {"key": (seed, 0), "counter": (0, step, stream, 0)}}
+        state["state"]["key"][0], state["state"]["counter"][1] = seed, step
+        generator.state = state  # with nothing left of the row before
         bits[row] = generator.random_raw(width)
     return bits
 
@@ -74,7 +74,8 @@ def _bits_of_all(seeds: Integers, steps: Integers, stream: int, width: int) -> W
         _philox(seeds[first : first + rows], steps[first : first + rows], stream, blocks)
         for first in range(0, len(seeds), rows)
     ]
-    return np.concatenate(parts)[:, :width]
+    bits: Words = np.concatenate(parts)[:, :width]
+    return bits
 
 
 def _philox(seeds: Integers, steps: Integers, stream: int, blocks: int) -> Words:
@@ -91,7 +92,8 @@ def _philox(seeds: Integers, steps: Integers, stream: int, blocks: int) -> Words
     for _ in range(ROUNDS):
         even, odd = _round(even, odd, key, scratch)
         key += WEYL
-    return np.stack([even[0], odd[0], even[1], odd[1]], axis=-1).reshape(len(seeds), 4 * blocks)
+    words: Words = np.stack([even[0], odd[0], even[1], odd[1]], axis=-1).reshape(len(seeds), 4 * blocks)
+    return words
 
 
 def _round(even: Words, odd: Words, key: Words, scratch: Words) -> tuple[Words, Words]:
