@@ -110,7 +110,8 @@ def _high_product(words: Words, scratch: Words) -> Words:
 
     The result stands in `scratch` [3, 2, k, blocks].
     """
-    low, high, middle = scratch
+    low, middle = scratch[0], scratch[2]
+    high: Words = scratch[1]
     np.bitwise_and(words, LOW_HALF, out=low)
     np.right_shift(words, HALF, out=high)
     np.multiply(low, MULTIPLIERS_LOW, out=middle)
