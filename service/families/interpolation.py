@@ -8,6 +8,7 @@ import numpy as np
 
 from fivefold.errors import InvalidInput
 from service.arrays import Array
+from service.families.pipeline import map_values
 from service.jobs import Floats
 
 PARALLEL_RADIANS = 1e-6
@@ -56,18 +57,15 @@ def both_ends(x: Array, refusals: Mapping[int, str], place: str) -> Array:
 def _turned(start: Array, end: Array, angle: float, positions: Floats) -> Array:
     if angle < PARALLEL_RADIANS:  # the sines vanish; the chord is the arc
         return _weighted(1 - positions, start, positions, end)
-    return _weighted(_sines((1 - positions) * angle), start, _sines(positions * angle), end) / math.sin(angle)
+    return _weighted(
+        map_values(math.sin, (1 - positions) * angle), start, map_values(math.sin, positions * angle), end
+    ) / math.sin(angle)
 
 
 def _weighted(start_weights: Floats, start: Array, end_weights: Floats, end: Array) -> Array:
     """[k, D] of ends [D] and weights [k]."""
     points: Array = start_weights[:, None] * start + end_weights[:, None] * end
     return points
-
-
-def _sines(angles: Floats) -> Floats:
-    """By the C library, whose last bit depends on no vector width."""
-    return np.array([math.sin(angle) for angle in angles.tolist()])
 
 
 def _norm(latents: Array) -> float:

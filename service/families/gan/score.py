@@ -10,7 +10,7 @@ from model_store.store import Model
 from service.arrays import Array
 from service.families.gan.parameters import GanJudgement
 from service.families.inputs import class_index, input_block
-from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results, params_of
+from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results, map_values, params_of
 from service.families.session import dense
 from service.jobs import Floats
 
@@ -33,7 +33,7 @@ class Score(Pipeline[GanScoreRequest]):
         return {
             "class": [names[index] for index in logits.argmax(axis=1).tolist()],
             "logit": best,
-            "probability": _sigmoid(best),
+            "probability": map_values(_sigmoid, best),
             "percentile_real": percentiles(best, calibration["logit_real"]),
             "percentile_generated": percentiles(best, calibration["logit_generated"]),
         }
@@ -50,6 +50,5 @@ def _labels(request: GanScoreRequest, params: GanParams) -> tuple[int, ...]:
     return (class_index(request.class_name, params.classes),)
 
 
-def _sigmoid(logits: Floats) -> Floats:
-    """By the C library's tanh, whose last bit depends on no vector width."""
-    return np.array([(1 + math.tanh(half)) / 2 for half in (logits / 2).tolist()])
+def _sigmoid(logit: float) -> float:
+    return (1 + math.tanh(logit / 2)) / 2
