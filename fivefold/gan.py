@@ -16,6 +16,7 @@ from fivefold.operation import (
     Chunk,
     InputRequest,
     Item,
+    NumberLists,
     Operation,
     SamplingRequest,
     Seed,
@@ -43,7 +44,7 @@ class GanSampleRequest(SamplingRequest, Conditioned):
 
     data = frozenset({"latents"})
 
-    latents: list[list[FiniteFloat]] | None = Field(None, min_length=1, description="z, one list per image")
+    latents: NumberLists | None = Field(None, description="z, one list per image")
 
 
 class GanSample(Item):
