@@ -38,7 +38,7 @@ class Wire(BaseModel):
 class AcceptArrays:
     """Lets Python code give an array [n, D] in the place of n lists: it is kept as it is, and becomes lists in JSON.
 
-    The numbers of an array are not checked. JSON is read as if this were not here.
+    Of an array only the number of items is checked. JSON is read as if this were not here.
     """
 
     @classmethod
@@ -52,7 +52,10 @@ class AcceptArrays:
 
 
 def _keep_array(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    return value if hasattr(value, "__array__") else validate(value)
+    if not hasattr(value, "__array__"):
+        return validate(value)
+    validate([[]] * len(value))
+    return value
 
 
 def _as_lists(value: Any, serialize: SerializerFunctionWrapHandler) -> Any:
