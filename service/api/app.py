@@ -37,17 +37,20 @@ class Api(FastAPI):
     right behind RequestMiddleware.
     """
 
-    operations: Mapping[str, ASGIApp] = {}
-    guard: Callable[[ASGIApp], RequestMiddleware]
+    def __init__(self, operations: Mapping[str, ASGIApp], guard: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+        super().__init__(**options)
+        self._operations, self._entrance = operations, guard(self._dispatch)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Without FastAPI's own answer for unexpected errors, which is not ours: RequestMiddleware gives it."""
-        self._routed = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
-        return self.guard(self._dispatch)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._entrance(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = self.operations.get(scope["path"]) if scope.get("method") == "POST" else None
-        await (operation or self._routed)(scope, receive, send)
+        operation = self._operations.get(scope["path"]) if scope.get("method") == "POST" else None
+        await (super().__call__ if operation is None else operation)(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Without FastAPI's own answer for unexpected errors: RequestMiddleware gives it."""
+        return ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
 
 
 def create_app(settings: Settings, broker: Queue, store: Store, families: Sequence[Family], metrics: Metrics) -> Api:
@@ -55,20 +58,24 @@ def create_app(settings: Settings, broker: Queue, store: Store, families: Sequen
 
     Raises InvalidKeys.
     """
-    app = Api(
-        title="Fivefold", version="0.1.0", description=DESCRIPTION, lifespan=_lifespan(broker), redirect_slashes=False
-    )
     catalogue = Catalogue(settings, store, broker)
     pipelines = [pipeline for family in families for pipeline in family.pipelines]
     context = ApiContext(settings, broker, catalogue, {pipeline.operation.path: pipeline for pipeline in pipelines})
-    endpoints = [OperationEndpoint(context, pipeline) for pipeline in pipelines]
-    app.operations = {endpoint.path: endpoint for endpoint in endpoints}
-    app.router.routes.extend(endpoint.route for endpoint in endpoints)
+    endpoints = {path: OperationEndpoint(context, pipeline) for path, pipeline in context.pipelines.items()}
+    keys = None if settings.keys_file is None else read_keys(settings.keys_file)
+    app = Api(
+        endpoints,
+        lambda inner: RequestMiddleware(inner, metrics, keys, _problem),
+        title="Fivefold",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan(broker),
+        redirect_slashes=False,
+    )
+    app.router.routes.extend(endpoint.route for endpoint in endpoints.values())
     app.include_router(jobs_router(context))
     app.include_router(admin_router(broker, catalogue, settings))
     app.include_router(system_router(broker, catalogue, families, metrics))
-    keys = None if settings.keys_file is None else read_keys(settings.keys_file)
-    app.guard = lambda inner: RequestMiddleware(inner, metrics, keys, _problem)
     app.add_exception_handler(HTTPException, _no_route)
 
     def document() -> dict[str, Any]:

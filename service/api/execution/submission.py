@@ -150,12 +150,13 @@ class Submission(Outcome):
 
     async def _watch(self, receive: Receive, producer: Producer) -> None:
         """The worker keeps deadlines too, but one that hangs in a step or is gone keeps none."""
-        try:
-            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-        except TimeoutError:
-            self.expired = True
+        if self.deadline is None:
+            await _disconnect(receive)
+        else:
+            try:
+                await asyncio.wait_for(_disconnect(receive), self.deadline - time.time())
+            except TimeoutError:
+                self.expired = True
         await self.leave(producer)
 
     def _job(self, part: Block, shards: int, *, stream: bool) -> Job:
@@ -178,3 +179,8 @@ class Submission(Outcome):
             request=b"" if shard or not self.detached else self.as_asked(),
             format=self.served.format,
         )
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

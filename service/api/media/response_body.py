@@ -5,6 +5,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -56,7 +57,7 @@ def encode(media_type: str, rendered: Rendered) -> Response:
 
 def document(rendered: Rendered) -> Fields:
     """The answer as JSON has it."""
-    items = items_of(rendered.fields, image_fields(item_type(rendered.operation)))
+    items = items_of(rendered.fields, item_images(rendered.operation))
     if rendered.errors:
         items = sorted([*items, *rendered.errors.values()], key=lambda item: item["index"])
     return {"items": items, "parameters": rendered.parameters, "meta": rendered.meta}
@@ -88,11 +89,16 @@ def encode_json(value: object) -> bytes:
     return orjson.dumps(value, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def item_type(operation: AnyOperation) -> type[BaseModel]:
-    """The type of an operation's items."""
-    (union,) = get_args(operation.answer.model_fields["items"].annotation)
-    item: type[BaseModel] = next(kind for kind in get_args(union) if kind is not FailedItem)
-    return item
+def item_images(operation: AnyOperation) -> frozenset[str]:
+    """The names of the fields of an operation's items that are images."""
+    answer: Any = operation.answer
+    return _item_images(answer)
+
+
+@cache
+def _item_images(answer: type[BaseModel]) -> frozenset[str]:
+    (union,) = get_args(answer.model_fields["items"].annotation)
+    return image_fields(next(kind for kind in get_args(union) if kind is not FailedItem))
 
 
 def image_fields(model: type[BaseModel]) -> frozenset[str]:
@@ -130,7 +136,7 @@ def _npy(rendered: Rendered) -> bytes:
 def _images(rendered: Rendered) -> Array:
     """The images, [k, C, H, W]. Raises NotAcceptable where items have none."""
     name, values = _main(rendered)
-    if name not in image_fields(item_type(rendered.operation)):
+    if name not in item_images(rendered.operation):
         raise NotAcceptable(f"{rendered.model.ref} answers {name}, not an image: accept {JSON_TYPE} or {CSV_TYPE}")
     return values
 

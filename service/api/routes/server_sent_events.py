@@ -20,7 +20,7 @@ from service.api.media.response_body import (
     document,
     encode_json,
     image_fields,
-    item_type,
+    item_images,
     items_of,
     with_pictures,
 )
@@ -92,7 +92,7 @@ class NativeFrames:
     """FrameWriter of the native routes: items and answers as in JSON, errors as problem documents."""
 
     def __init__(self, operation: AnyOperation) -> None:
-        self._item_images = image_fields(item_type(operation))
+        self._item_images = item_images(operation)
         self._chunk_images = frozenset[str]() if operation.chunk is None else image_fields(operation.chunk)
 
     def chunk(self, row: int, step: int, fields: Fields) -> bytes:
