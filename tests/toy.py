@@ -175,6 +175,7 @@ class CountSession:
     """Rows of different step counts share each step."""
 
     capacity = 8
+    memory_bytes = 8 * 16  # float32 [1, 2, 2] a row
 
     def __init__(self, halve: Graph) -> None:
         self.halve = halve
