@@ -9,17 +9,19 @@ import sys
 from pathlib import Path
 
 from tests.answers import record
-from tests.answers.requests import requests
+from tests.answers.requests import MODELS, requests
 from tests.answers.runner import Records, differences, records_of, scope_of
 from tests.answers.services import ROOT, checkout, git, serving
+
+SERVED = ("fivefold", "model_store", "service")  # what decides the answers
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.answers", description=__doc__)
     parser.add_argument("command", choices=["record", "compare"])
-    parser.add_argument("--base", default="main", metavar="COMMIT", help="the commit to compare with")
+    parser.add_argument("--base", metavar="COMMIT", help="what to compare with; omitted: the commit of the record")
     asked = parser.parse_args()
-    return write_record() if asked.command == "record" else compare(asked.base)
+    return write_record() if asked.command == "record" else compare(asked.base or record.read(MODELS[0]).commit)
 
 
 def write_record() -> int:
@@ -27,8 +29,8 @@ def write_record() -> int:
     (scope, answers), (_, again) = _answers(ROOT), _answers(ROOT)
     if lines := differences(answers, again):
         return _report(lines)
-    commit = git("rev-parse", "HEAD")
-    for model in sorted({request.model for request in requests()}):
+    commit = git("log", "-1", "--format=%H", "--", *SERVED)
+    for model in MODELS:
         own = {request.name: answers[request.name] for request in requests() if request.model == model}
         record.write(model, record.Recorded(commit, scope, own))
     return 0

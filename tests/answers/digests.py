@@ -4,8 +4,8 @@ import base64
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,14 @@ def _document(answer: Record) -> Record:
 
 
 def _columns(items: list[Record]) -> Record:
-    """Many items: every field by one hash over all of them, and the errors literally."""
+    """Many items: one hash over all of them for each field, the places of the failed ones, a count for each error."""
     good = [item for item in items if "error" not in item]
     names = sorted({name for item in good for name in item})
     columns = {name: _hash(_canonical([_decoded(item.get(name)) for item in good])) for name in names}
-    errors = {str(item["index"]): item["error"] for item in items if "error" in item}
-    kinds = {f"{first}": len(list(same)) for first, same in groupby(sorted(map(json.dumps, errors.values())))}
-    return {"count": len(items), "fields": columns, "failed": len(errors), "errors": kinds, "places": list(errors)[:16]}
+    bad = [item for item in items if "error" in item]
+    errors = Counter(f"{item['error']['code']}: {item['error']['message']}" for item in bad)
+    failed = digest([item["index"] for item in bad])
+    return {"count": len(items), "fields": columns, "failed": failed, "errors": dict(errors)}
 
 
 def digest(value: Any) -> Any:

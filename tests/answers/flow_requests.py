@@ -26,8 +26,10 @@ def _table_scores() -> Iterator[HttpRequest]:
         yield from inputs.long_tables(TABLE, operation, "rows", rows, {"seed": 4})
         headed = samples.csv(rows[:7], inputs.HEADER)
         yield send(TABLE, operation, "header-csv-csv", headed, {}, accept=CSV, items=7)
-        yield ask(TABLE, operation, "float32-npy-refused-png", {"rows": rows[:1]}, accept=PNG)
+        yield ask(TABLE, operation, "png-refused", {"rows": rows[:1]}, accept=PNG)
         yield ask(TABLE, operation, "images-to-a-table", {"images": samples.base64_png(samples.fashion(1))})
+    waiting = {"rows": rows[:2], "priority": "bulk", "deadline_ms": 3_600_000}
+    yield ask(TABLE, "log-likelihood", "priority-and-deadline", waiting, items=2)
     terms = {"rows": rows[:7], "include_terms": True, "seed": 1}
     yield ask(TABLE, "log-likelihood", "include-terms", terms, items=7)
     yield ask(TABLE, "log-likelihood", "include-terms-csv", terms, accept=CSV, items=7)
@@ -78,6 +80,7 @@ def _picture_scores() -> Iterator[HttpRequest]:
     for operation in ("log-likelihood", "encode"):
         yield from pictures(PICTURES, operation, {})
         yield from bad_pictures(PICTURES, operation, {})
+        yield ask(PICTURES, operation, "rows-33", {"rows": samples.pixels(33)}, items=33)
     yield ask(PICTURES, "log-likelihood", "include-terms", {"rows": samples.pixels(2), "include_terms": True}, items=2)
 
 

@@ -103,11 +103,8 @@ def long_tables(model: str, operation: str, field: str, rows: Rows, given: Mappi
     yield from media(model, operation, field, rows[:600], (JSON,), given)
     skipping = {**given, "on_error": "skip"}
     yield from media(model, operation, field, rows[:300], (NPY, CSV), skipping, (NPY,), "skip-")
-    for count, holes in (
-        (300, [3, 255, 256, 299]),
-        (600, [0, 254, 255, 256, 511, 512, 599]),
-        (520, [*range(250, 520)]),
-    ):
+    places = {300: [3, 255, 256, 299], 520: [*range(250, 520)], 600: [0, 254, 255, 256, 511, 512, 599]}
+    for count, holes in places.items():
         broken = with_holes(rows[:count], [[1.0] * (place % 3) for place in holes], holes)
         case = f"rows-{count}-skip-{len(holes)}-holes"
         yield ask(model, operation, case, {field: broken, **skipping}, items=count)

@@ -31,3 +31,6 @@ def requests_between_machines() -> tuple[HttpRequest, ...]:
         for request in requests()
         if request is first[request.operation] or request.streams or request.items > ROWS_PER_JOB
     )
+
+
+MODELS = sorted({request.model for request in requests()})

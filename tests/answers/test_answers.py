@@ -7,12 +7,10 @@ import pytest
 from machines import machines
 
 from tests.answers import record
-from tests.answers.requests import requests, requests_between_machines
+from tests.answers.requests import MODELS, requests, requests_between_machines
 from tests.answers.runner import differences, records_of, scope_of
 from tests.answers.services import ROOT, serving
 from tests.answers.wire import HttpRequest
-
-MODELS = sorted({request.model for request in requests()})
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +42,13 @@ def test_answers_are_as_recorded(in_one_process: str, model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_answers_between_machines_are_as_recorded(between_machines: str, model: str) -> None:
     assert_as_recorded(between_machines, model, requests_between_machines())
+
+
+def test_a_difference_names_the_request_and_the_field() -> None:
+    first, second = ({"a/b": {"status": 200, "items": [{"seed": seed, "index": 0}]}} for seed in (3, 4))
+    assert differences(first, first) == []
+    assert differences(first, second) == ["a/b: items.0.seed is 4, 3 expected"]
+    assert differences({}, first) == ["a/b: not recorded"]
 
 
 def test_every_recorded_request_is_still_asked() -> None:

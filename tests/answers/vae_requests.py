@@ -39,6 +39,7 @@ def _pictures() -> Iterator[HttpRequest]:
     for operation in SCORING:
         yield from pictures(PICTURES, operation, {})
         yield from bad_pictures(PICTURES, operation, {})
+        yield ask(PICTURES, operation, "rows-33", {"rows": samples.pixels(33)}, items=33)
     picture = {"images": samples.base64_png(samples.fashion(1)), "seed": 3}
     yield ask(PICTURES, "reconstruct", "one-png", picture, accept=PNG)
 
