@@ -36,7 +36,7 @@ def _runner(data: bytes, inputs: Any, threads: int) -> Callable[[int], Callable[
 
 def _seconds_per_call(run: Callable[[], Any], seconds: float) -> float:
     run()
-    times = []
+    times: list[float] = []
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or not times:
         began = time.perf_counter()
