@@ -42,10 +42,13 @@ class Denoiser:
         self._resident = ResidentRows[Trajectories]()
 
     def need(self, block: Block) -> int:
+        """The solver's images, the results of earlier draws, the schedule and the columns, in bytes."""
         asked = parameters_of(block, Denoising)
-        images = SOLVERS[asked.solver].images() + asked.draws - 1
-        image_bytes = math.prod(self._params.image_shape) * np.dtype(np.float32).itemsize
-        return images * image_bytes + size_bytes(block.columns) // len(block)
+        image = math.prod(self._params.image_shape) * np.dtype(np.float32).itemsize
+        number = np.dtype(np.float64).itemsize
+        draws = (asked.draws - 1) * (image + number)
+        schedule = (asked.steps + 1) * number
+        return SOLVERS[asked.solver].images() * image + draws + schedule + size_bytes(block.columns) // len(block)
 
     def admit(self, rows: Range, block: Block) -> None:
         self._resident.add(rows, Trajectories.start(block[rows.start : rows.stop], self._params))

@@ -21,8 +21,8 @@ from service.jobs import Floats
 class Solver(ABC):
     """k rows at the same step: x [k, ...] at the level where the step begins. Immutable: `advance` gives another one.
 
-    What a subclass remembers between evaluations are fields of its own: arrays as x, or None. One that sets
-    `wants_noise` is stochastic, and is advanced with standard normal noise as x.
+    What a subclass keeps between evaluations are fields of its own: arrays of the shape of x, or None. A stochastic one
+    sets `wants_noise`: `advance` is then given standard normal noise of the shape of x.
     """
 
     wants_noise: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class Solver(ABC):
 
     @classmethod
     def images(cls) -> int:
-        """How many arrays as x a row may hold."""
+        """How many arrays of the shape of x are held at most."""
         return sum(field.name not in ("schedule", "step") for field in fields(cls))
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Solver(ABC):
 class Heun(Solver):
     """Second order, two evaluations a step but for the last (Karras et al. 2022, arXiv:2206.00364, algorithm 1).
 
-    Between the two it remembers the slope at x and Euler's point.
+    Between the two, `slope` is that at x and `euler` is Euler's point, at the next level.
     """
 
     slope: Array | None = None
@@ -120,7 +120,7 @@ class Dpmpp2M(Solver):
     """Second order, one evaluation a step (Lu et al. 2022, arXiv:2211.01095, algorithm 2, with alpha = 1).
 
     With lambda = -log sigma, r is the last step of lambda over this one. The first step, and one that ends at zero, are
-    of first order. It remembers the x0 of the step before.
+    of first order. `last` is the x0 of the step before.
     """
 
     last: Array | None = None
