@@ -36,7 +36,7 @@ class Ancestral(Solver):
     wants_noise = True
 
     def advance(self, x0: Array, noise: Array | None = None) -> Self:
-        sigma, following = self.levels()
+        sigma, following = self.step_levels()
         up = following * np.sqrt(1 - (following / sigma) ** 2)
         down = np.sqrt(following**2 - up**2)
         x = x0 + self.column(down / sigma) * (self.x - x0) + self.column(up) * noise

@@ -74,7 +74,7 @@ class Solver(ABC):
         """One coefficient for each row [k], in the type and the dimensions of x."""
         return values.astype(self.x.dtype).reshape(-1, *[1] * (self.x.ndim - 1))
 
-    def levels(self) -> tuple[Floats, Floats]:
+    def step_levels(self) -> tuple[Floats, Floats]:
         """The levels [k] between which the step goes."""
         return self.schedule.sigma(self.step), self.schedule.sigma(self.step + 1)
 
@@ -102,7 +102,7 @@ class Heun(Solver):
         return self.step if self.euler is None else self.step + 1
 
     def advance(self, x0: Array, noise: Array | None = None) -> Self:
-        sigma, following = self.levels()
+        sigma, following = self.step_levels()
         distance = self.column(following - sigma)
         if self.slope is None or self.euler is None:
             slope = (self.x - x0) / self.column(sigma)
@@ -126,7 +126,7 @@ class Dpmpp2M(Solver):
     last: Array | None = None
 
     def advance(self, x0: Array, noise: Array | None = None) -> Self:
-        sigma, following = self.levels()
+        sigma, following = self.step_levels()
         ratio, extrapolated = following / sigma, x0
         if self.last is not None and not self.schedule.ends_at_zero(self.step):
             r = self.schedule.log_ratio(self.step - 1) / self.schedule.log_ratio(self.step)
@@ -140,7 +140,7 @@ class Ddim(Solver):
     """First order, one evaluation a step (Song et al. 2021, arXiv:2010.02502, eq. 12; Euler's method in sigma)."""
 
     def advance(self, x0: Array, noise: Array | None = None) -> Self:
-        sigma, following = self.levels()
+        sigma, following = self.step_levels()
         return replace(self, x=x0 + self.column(following / sigma) * (self.x - x0), step=self.step + 1)
 
 
