@@ -83,7 +83,7 @@ class _Peer:
         """The worker is gone."""
         for task in self._tasks:
             task.cancel()
-        await self._broker.lapse([lease for key in self._taken if (lease := self._leases.pop(key, None))])
+        self._broker.lapse([lease for key in self._taken if (lease := self._leases.pop(key, None))])
 
     async def _reply(self, number: int, answer: Coroutine[Any, Any, Reply]) -> None:
         header, frames = await answer
