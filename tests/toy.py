@@ -114,7 +114,10 @@ COUNT: Operation[ToyCountRequest, Answer[ToyCounted], ToyTick] = Operation(
 
 @dataclass(frozen=True)
 class ToyScaling(Parameters):
+    """`ms` is for families of tests whose device takes its time."""
+
     graphs = ("scale",)
+    ms: float = 0.0
 
 
 @dataclass(frozen=True)
