@@ -57,7 +57,7 @@ def openapi(app: FastAPI, pipelines: Sequence[Pipeline[Any]]) -> dict[str, Any]:
     problem = {PROBLEM_TYPE: {"schema": references[Problem, "serialization"]}}
     for pipeline in pipelines:
         described = _operation(pipeline.operation, references, problem)
-        if pipeline.session_kind is not None:
+        if pipeline.kind is not None:
             described["responses"]["202"] = _accepted(references)
         document["paths"][pipeline.operation.path] = {"post": described}
     return document
