@@ -1,6 +1,7 @@
 """Block, Job, Lease, Events: the only things that cross the queue."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
@@ -72,9 +73,10 @@ class Block:
     shared: Arrays = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {len(self.rows), len(self.seeds), len(self.work), *map(len, self.columns.values())}
-        if len(lengths) > 1:
-            raise ValueError(f"columns of {', '.join(map(str, sorted(lengths)))} items in one block")
+        rows = len(self.rows)
+        for column in (self.seeds, self.work, *self.columns.values()):
+            if len(column) != rows:
+                raise ValueError(f"a column of {len(column)} items in a block of {rows}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,6 +122,13 @@ class Job:
     def __post_init__(self) -> None:
         if not 1 <= len(self.block) <= MAX_JOB_ROWS:
             raise ValueError(f"a block of {len(self.block)} items, 1 to {MAX_JOB_ROWS} fit in a job")
+
+    def emptied(self) -> "Job":
+        """The same without what its rows bring: all that is kept of a job that has ended."""
+        block = self.block
+        job = copy(self)
+        vars(job).update(block=Block(block.parameters, block.rows, block.seeds, block.work), request=b"")
+        return job
 
     @cached_property
     def work(self) -> float:

@@ -1,18 +1,17 @@
 """A job's record: its state, its fence and the events that were published, each once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from service.arrays import size_bytes
 from service.broker.base import JobStatus, State
 from service.broker.fair import Ticket
 from service.broker.model_queue import ModelQueue
 from service.broker.publication import Publication
-from service.jobs import Block, Events, Failure, Job, Lease, failed
+from service.jobs import Events, Failure, Job, Lease, failed
 
-EVENT_BYTES = 32  # of a row in Events, beside its columns: row, step, compute_ms, progress
+# Of a row, beside its columns: row, step, compute_ms, progress in Events; row, seed and work in the block.
+EVENT_BYTES, BLOCK_BYTES = 32, 24
 
 
 @dataclass(eq=False)
@@ -29,6 +28,7 @@ class Record:
     attempts: int = 0
     leased_until: float = 0.0
     ended_at: float = 0.0
+    kept_bytes: int = 0
     events: list[Events] = field(default_factory=list)
     detached: bool = field(init=False)
     request: bytes = field(init=False)
@@ -51,7 +51,7 @@ class Record:
     def size_bytes(self) -> int:
         """Of what is kept of an ended job."""
         held = sum(size_bytes(one.columns) + EVENT_BYTES * len(one) for one in self.events)
-        return held + self.job.block.rows.nbytes + len(self.request)
+        return held + BLOCK_BYTES * len(self.job.block) + len(self.request)
 
     def join(self, job: Job) -> None:
         """The same was asked again: what either wants is kept."""
@@ -108,7 +108,4 @@ class Record:
 
     def _end(self, state: State) -> None:
         """Of what was asked, only the rows' names are kept: no worker needs the rest any more."""
-        block = self.job.block
-        nothing = np.broadcast_to(0.0, len(block))
-        self.state = state
-        self.job = replace(self.job, block=Block(block.parameters, block.rows, block.rows, nothing), request=b"")
+        self.state, self.job = state, self.job.emptied()
