@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
+from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits, QueueAway
 from service.broker.memory import MemoryBroker
+from service.families.family import kinds_of
 from service.families.registry import FAMILIES, Family
 from service.settings import Settings
 from service.telemetry import Metrics, configure_logging
@@ -40,7 +42,7 @@ def run_all(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
 
 def run_api(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
     """An API replica, until a signal."""
-    broker = make_broker(settings)
+    broker = make_broker(settings, families)
     server = make_server(settings, broker, Store(settings.store), families, Metrics())
     _run_server(server, _announce(server, broker))
 
@@ -50,7 +52,7 @@ def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Non
     from service.worker.probe import probe
 
     metrics = Metrics()
-    worker = make_worker(settings, make_broker(settings), Store(settings.store), families, metrics)
+    worker = make_worker(settings, make_broker(settings, families), Store(settings.store), families, metrics)
     with probe(settings, worker, metrics):
         asyncio.run(_until_told(worker))
 
@@ -63,19 +65,19 @@ async def _until_told(worker: Worker) -> None:
 
 def build(settings: Settings, families: Sequence[Family] = FAMILIES) -> tuple[uvicorn.Server, Worker]:
     """Both halves, joined by one queue. Raises InvalidKeys."""
-    broker, store, metrics = make_broker(settings), Store(settings.store), Metrics()
+    broker, store, metrics = make_broker(settings, families), Store(settings.store), Metrics()
     worker = make_worker(settings, broker, store, families, metrics)
     return make_server(settings, broker, store, families, metrics), worker
 
 
-def make_broker(settings: Settings) -> Broker:
+def make_broker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Broker:
     """The queue in this process, or the one between machines where its address is given."""
     limits = Limits.of(settings)
     if settings.redis_url is None:
-        return MemoryBroker(limits)
+        return MemoryBroker(limits, AliasFile(settings.aliases_file or settings.store / "aliases.json"))
     from service.broker.redis import RedisBroker
 
-    return RedisBroker(settings.redis_url.get_secret_value(), limits)
+    return RedisBroker(settings.redis_url.get_secret_value(), limits, kinds_of(families))
 
 
 def make_worker(

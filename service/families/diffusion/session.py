@@ -37,7 +37,7 @@ class Denoiser:
     """
 
     def __init__(self, denoise: Graph, params: DiffusionParams, capacity: int) -> None:
-        self.capacity = capacity
+        self.capacity = self.memory_bytes = capacity
         self._denoise, self._params = denoise, params
         self._resident = ResidentRows[Trajectories]()
 

@@ -48,6 +48,10 @@ class TextSession:
         """Bytes of the cache."""
         return self._slots.count * self._slots.slot_bytes
 
+    @property
+    def memory_bytes(self) -> int:
+        return self.capacity
+
     def need(self, block: Block) -> int:
         """Bytes of a slot."""
         return self._slots.slot_bytes

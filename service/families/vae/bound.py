@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service import rng
-from service.arrays import Array, Arrays
-from service.families.session import ResidentRows, block_seeds, gather, parameters_of
+from service.arrays import Array, Arrays, size_bytes
+from service.families.session import ResidentRows, block_seeds, dense, gather, parameters_of
 from service.families.vae.parameters import VaeBound
 from service.graph import Graph
 from service.jobs import Block, Events, Integers, Range
 
 POSTERIOR_STREAM = 0
-BOUND_ROWS = 256
+FLOAT_BYTES = 4
 SERIES = ("log_likelihood", "log_weight")
 
 
@@ -70,14 +70,15 @@ class Bound:
     [] in nats, and the `terms` of its first draw where they are asked for.
     """
 
-    capacity = BOUND_ROWS
-
-    def __init__(self, elbo: Graph, latent_size: int) -> None:
+    def __init__(self, elbo: Graph, latent_size: int, capacity_bytes: int) -> None:
         self._elbo, self._latent_size = elbo, latent_size
+        self.capacity = self.memory_bytes = capacity_bytes
         self._resident = ResidentRows[Draws]()
 
     def need(self, block: Block) -> int:
-        return 1
+        """Bytes: its data, as much again for the terms of its first draw, and the numbers of every draw."""
+        drawn = len(SERIES) * FLOAT_BYTES * parameters_of(block, VaeBound).samples
+        return 2 * size_bytes({"x": dense(block, "x")[:1]}) + drawn
 
     def admit(self, rows: Range, block: Block) -> None:
         part = block[rows.start : rows.stop]

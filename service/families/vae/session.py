@@ -39,7 +39,7 @@ def open_sessions(model: Model, graphs: Mapping[str, Graph], settings: Settings)
         return by_block({"x": x, "mean_absolute_error": _mean_absolute(x - gather(blocks, "x"))}, blocks)
 
     return {
-        VaeBound: Bound(graphs["elbo"], params.latent_size),
+        VaeBound: Bound(graphs["elbo"], params.latent_size, settings.session_bytes),
         VaeEncoding: OneShot(encode),
         VaeDecoding: OneShot(decode),
         VaeReconstruction: OneShot(reconstruct),
