@@ -5,15 +5,27 @@ and step stand in the counter. The bits are the algorithm's; the way from bits t
 promises no stream across versions.
 """
 
+import math
 import secrets
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
 SEED_LIMIT = 2**53
 # Item i of a request has seed + i: a drawn seed leaves room for every item.
 DRAWN_SEED_LIMIT = SEED_LIMIT - 2**16
+# One evaluation for all rows is faster than numpy's generator for each up to this width and from so many rows on.
+# Measured (2 cores of a cloud machine, numpy 2): 0.4 us a row of 9 numbers, 2.0 of 64 and 4.2 of 130 in 4,096 rows,
+# against 4.9, 5.0 and 5.6; but some 400 us a call, however few the rows.
+NARROW, MANY = 130, 128
+CACHED_BLOCKS = 16384  # 128 KiB for each word of the counter
+ROUNDS = 10
+MULTIPLIERS = np.array([0xD2E7470EE14C6C93, 0xCA5A826395121157], np.uint64)[:, None, None]
+WEYL = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)[:, None, None]
+HALF, LOW_HALF = np.uint64(32), np.uint64(2**32 - 1)
+MULTIPLIERS_LOW, MULTIPLIERS_HIGH = MULTIPLIERS & LOW_HALF, MULTIPLIERS >> HALF
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
@@ -22,11 +34,9 @@ def uniform(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int
 
     `step` is one for all, or one for each [k].
     """
-    size, steps = int(np.prod(shape)), np.broadcast_to(np.asarray(step), seeds.shape)
-    bits = np.empty((len(seeds), size), np.uint64)
-    for row, (seed, own) in enumerate(zip(seeds.tolist(), steps.tolist(), strict=True)):
-        bits[row] = np.random.Philox(key=seed, counter=[0, own, stream, 0]).random_raw(size)
-    return midpoints(bits).reshape(len(seeds), *shape)
+    width, steps = math.prod(shape), np.broadcast_to(np.asarray(step), seeds.shape)
+    drawn = _bits_of_all if width <= NARROW and len(seeds) >= MANY else _bits_of_each
+    return midpoints(drawn(seeds, steps, stream, width)).reshape(len(seeds), *shape)
 
 
 def uniform_float32(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -42,6 +52,80 @@ def normal(seeds: Integers, stream: int, step: int | Integers, shape: tuple[int,
 def midpoints(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
     """The middle of the 2^52 equal parts of (0, 1) that the upper bits name; exact, for 53 bits would round up to 1."""
     return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def _bits_of_each(seeds: Integers, steps: Integers, stream: int, width: int) -> Words:
+    """uint64 [k, width], by numpy's generator, one row after the other."""
+    bits = np.empty((len(seeds), width), np.uint64)
+    generator = np.random.Philox(key=0, counter=[0, 0, stream, 0])
+    state = generator.state
+    for row, (seed, step) in enumerate(zip(seeds.tolist(), steps.tolist(), strict=True)):
+        state["state"]["key"][0], state["state"]["counter"][1] = seed, step
+        generator.state = state  # with nothing left of the row before
+        bits[row] = generator.random_raw(width)
+    return bits
+
+
+def _bits_of_all(seeds: Integers, steps: Integers, stream: int, width: int) -> Words:
+    """The same bits, by one evaluation of the algorithm for as many rows as the cache holds."""
+    blocks = -(-width // 4)
+    rows = max(1, CACHED_BLOCKS // blocks)
+    parts = [
+        _philox(seeds[first : first + rows], steps[first : first + rows], stream, blocks)
+        for first in range(0, len(seeds), rows)
+    ]
+    bits: Words = np.concatenate(parts)[:, :width]
+    return bits
+
+
+def _philox(seeds: Integers, steps: Integers, stream: int, blocks: int) -> Words:
+    """uint64 [k, 4 blocks]: Philox4x64-10 of the keys (seed, 0) and the counters (1, ..., blocks; step; stream; 0).
+
+    numpy counts before its first block, so the counter starts at 1.
+    """
+    even = np.empty((2, len(seeds), blocks), np.uint64)  # words 0 and 2, which are multiplied
+    odd = np.empty_like(even)  # words 1 and 3
+    even[0], even[1] = np.arange(1, blocks + 1, dtype=np.uint64), stream
+    odd[0], odd[1] = steps[:, None], 0
+    key = np.stack([seeds.astype(np.uint64), np.zeros(len(seeds), np.uint64)])[:, :, None]
+    scratch = np.empty((3, *even.shape), np.uint64)
+    for _ in range(ROUNDS):
+        even, odd = _round(even, odd, key, scratch)
+        key += WEYL
+    words: Words = np.stack([even[0], odd[0], even[1], odd[1]], axis=-1).reshape(len(seeds), 4 * blocks)
+    return words
+
+
+def _round(even: Words, odd: Words, key: Words, scratch: Words) -> tuple[Words, Words]:
+    """Words 0 and 2, and 1 and 3: the high product of the other pair with word and key, and its low product."""
+    odd ^= key
+    high = _high_product(even, scratch)
+    odd ^= high[::-1]
+    even *= MULTIPLIERS
+    return odd, even[::-1]
+
+
+def _high_product(words: Words, scratch: Words) -> Words:
+    """The upper 64 of the 128 bits of words * MULTIPLIERS [2, k, blocks], from products of 32-bit halves.
+
+    The result stands in `scratch` [3, 2, k, blocks].
+    """
+    low, middle = scratch[0], scratch[2]
+    high: Words = scratch[1]
+    np.bitwise_and(words, LOW_HALF, out=low)
+    np.right_shift(words, HALF, out=high)
+    np.multiply(low, MULTIPLIERS_LOW, out=middle)
+    middle >>= HALF
+    low *= MULTIPLIERS_HIGH
+    middle += low
+    np.multiply(high, MULTIPLIERS_LOW, out=low)
+    high *= MULTIPLIERS_HIGH
+    high += middle >> HALF
+    middle &= LOW_HALF
+    low += middle
+    low >>= HALF
+    high += low
+    return high
 
 
 def draw_seed() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import tiny
+import rendering
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
 from fivefold.flow import (
@@ -59,9 +59,7 @@ def answers(name: str, operation: str, request: SeededRequest) -> list[Fields]:
     model, graphs = loaded(name)
     family = next(family for family in FAMILIES if family.name == model.manifest.params.family)
     pipeline = next(pipeline for pipeline in family.pipelines if pipeline.operation.name == operation)
-    session = family.open_sessions(model, graphs)[pipeline.session_kind]
-    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
-    return pipeline.render(request, done, model)
+    return rendering.answers(family, pipeline, request, model, graphs)
 
 
 def shuttle_rows(count: int) -> list[list[float]]:

@@ -11,7 +11,7 @@ from fivefold.operation import AnyOperation, SamplingRequest, SeededRequest
 from model_store.manifest import Params
 from model_store.store import Model
 from service.arrays import Array, Arrays, Columns, Ragged
-from service.jobs import Block, Integers, Parameters
+from service.jobs import Block, Floats, Integers, Parameters
 from service.rng import SEED_LIMIT
 
 AskedT_contra = TypeVar("AskedT_contra", bound=SeededRequest, contravariant=True)
@@ -147,6 +147,11 @@ def read_each(count: int, read: Callable[[int], Array]) -> tuple[list[Array], di
         except InvalidInput as error:
             refusals[index] = error.message
     return items, refusals
+
+
+def map_values(function: Callable[[float], float], values: Floats) -> Floats:
+    """function(value) of each of the values [k]: by the C library, whose last bit depends on no vector width."""
+    return np.array([function(value) for value in values.tolist()], np.float64)
 
 
 def data_field(x: Array) -> FieldColumns:

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from service import rng
-from service.arrays import Array, Columns
+from service.arrays import Array, Arrays, Columns, split
 from service.jobs import Block, Events, Parameters, Range
 
 ONE_SHOT_ROWS = 256
@@ -149,9 +149,16 @@ def parameters_of(block: Block, expected: type[ParametersT]) -> ParametersT:
     return block.parameters
 
 
-def dense(block: Block, name: str) -> Array:
-    """A column of the block that is an array [k, ...]. Raises TypeError for a ragged one."""
-    column = block.columns[name]
+class HasColumns(Protocol):
+    """A block, or results."""
+
+    @property
+    def columns(self) -> Columns: ...
+
+
+def dense(items: HasColumns, name: str) -> Array:
+    """A column that is an array [k, ...]. Raises TypeError for a ragged one."""
+    column = items.columns[name]
     if not isinstance(column, np.ndarray):
         raise TypeError(f"the column {name} is ragged, one array expected")
     return column
@@ -167,8 +174,18 @@ def block_seeds(blocks: Sequence[Block]) -> Array:
     return np.concatenate([block.seeds for block in blocks])
 
 
-def latents(block: Block, stream: int, shape: tuple[int, ...], temperature: float) -> Array:
-    """[k, *shape]: the latents `z` that a block brings, or those its seeds draw from N(0, temperature^2)."""
-    if "z" in block.columns:
-        return dense(block, "z")
-    return rng.normal(block.seeds, stream, 0, shape) * np.float32(temperature)
+def by_block(batch: Arrays, blocks: Sequence[Block]) -> list[dict[str, Array]]:
+    """The batch's rows, which are those of the blocks, block by block."""
+    return split(batch, [len(block) for block in blocks])
+
+
+def latents(blocks: Sequence[Block], stream: int, shape: tuple[int, ...], temperatures: Sequence[float]) -> Array:
+    """[n, *shape]: the latents `z` that blocks bring, or those their seeds draw from N(0, temperature^2)."""
+    counts = [len(block) for block in blocks]
+    drawn = np.repeat(["z" not in block.columns for block in blocks], counts)
+    scales = np.repeat(np.array(temperatures, np.float32), counts)[drawn]
+    z = np.empty((len(drawn), *shape), np.float32)
+    z[drawn] = rng.normal(block_seeds(blocks)[drawn], stream, 0, shape) * scales.reshape(-1, *[1] * len(shape))
+    if not drawn.all():
+        z[~drawn] = gather([block for block in blocks if "z" in block.columns], "z")
+    return z

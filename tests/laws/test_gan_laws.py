@@ -6,6 +6,7 @@ from pathlib import Path
 import linear_gan
 import numpy as np
 import pytest
+import rendering
 import tiny
 from scipy.stats import kstest
 
@@ -13,11 +14,13 @@ from fivefold.errors import InvalidInput
 from fivefold.gan import GanInterpolateRequest, GanSampleRequest, GanScoreRequest
 from fivefold.operation import SeededRequest
 from model_store.store import Model
-from service.arrays import fingerprint
 from service.families.gan import FAMILY
-from service.families.gan.score import percentile
-from service.families.path import great_circle
+from service.families.gan.parameters import GanGeneration
+from service.families.gan.score import percentiles
+from service.families.interpolation import great_circle
 from service.families.pipeline import Fields, Pipeline
+from service.families.session import Session
+from service.settings import Settings
 
 SAMPLE, INTERPOLATE, SCORE = FAMILY.pipelines
 ENDS = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
@@ -29,9 +32,11 @@ def model(tmp_path: Path) -> Model:
 
 
 def answers(pipeline: Pipeline, request: SeededRequest, model: Model) -> list[Fields]:
-    session = FAMILY.open_sessions(model, linear_gan.graphs())[pipeline.session_kind]
-    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
-    return pipeline.render(request, done, model)
+    return rendering.answers(FAMILY, pipeline, request, model, linear_gan.graphs())
+
+
+def on_great_circle(start: np.ndarray, end: np.ndarray, position: float) -> np.ndarray:
+    return great_circle(start, end, np.array([position]))[0]
 
 
 def norm(latents: np.ndarray) -> float:
@@ -41,7 +46,7 @@ def norm(latents: np.ndarray) -> float:
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.75])
 def test_the_great_circle_keeps_the_norm_and_turns_evenly(position: float) -> None:
     start, end = (ends / norm(ends) * 8 for ends in ENDS)
-    point = great_circle(start, end, position)
+    point = on_great_circle(start, end, position)
     assert norm(point) == pytest.approx(8, rel=1e-6)
     angles = [math.acos(float(np.dot(a.astype(float), b)) / 64) for a, b in ((start, point), (start, end))]
     assert angles[0] == pytest.approx(position * angles[1], rel=1e-5)
@@ -49,20 +54,20 @@ def test_the_great_circle_keeps_the_norm_and_turns_evenly(position: float) -> No
 
 def test_the_norm_goes_straight_where_the_ends_have_different_ones() -> None:
     start, end = ENDS[0], 3 * ENDS[1]
-    assert norm(great_circle(start, end, 0.25)) == pytest.approx(0.75 * norm(start) + 0.25 * norm(end), rel=1e-6)
+    assert norm(on_great_circle(start, end, 0.25)) == pytest.approx(0.75 * norm(start) + 0.25 * norm(end), rel=1e-6)
 
 
 @pytest.mark.parametrize("pair", [ENDS, ENDS[::-1], ENDS * np.float32(1e-3), np.stack([ENDS[0], 2 * ENDS[0]])])
 def test_the_great_circle_ends_at_its_ends_to_the_last_bit(pair: np.ndarray) -> None:
     for position, end in ((0.0, pair[0]), (1.0, pair[1])):
-        np.testing.assert_array_equal(great_circle(pair[0], pair[1], position), end)
+        np.testing.assert_array_equal(on_great_circle(pair[0], pair[1], position), end)
 
 
 def test_there_is_no_shortest_way_to_the_opposite_nor_a_direction_of_zero() -> None:
     with pytest.raises(InvalidInput, match=r"180 degrees apart given, fewer than 180 needed: choose other ends"):
-        great_circle(ENDS[0], -ENDS[0], 0.5)
+        on_great_circle(ENDS[0], -ENDS[0], 0.5)
     with pytest.raises(InvalidInput, match="more than 0 needed"):
-        great_circle(ENDS[0], np.zeros_like(ENDS[0]), 0.5)
+        on_great_circle(ENDS[0], np.zeros_like(ENDS[0]), 0.5)
 
 
 def test_at_truncation_zero_every_image_is_the_mean_of_its_class(model: Model) -> None:
@@ -82,8 +87,8 @@ def test_a_way_begins_and_ends_with_the_samples_of_its_seeds(space: str, model: 
     frames = answers(INTERPOLATE, request, model)
     ends = answers(SAMPLE, GanSampleRequest(seeds=[3, 8], class_name="bag", truncation=0.7), model)
     assert [frame["position"] for frame in frames] == [0, 0.25, 0.5, 0.75, 1]
-    assert fingerprint([{"image": frames[0]["image"]}]) == fingerprint([{"image": ends[0]["image"]}])
-    assert fingerprint([{"image": frames[-1]["image"]}]) == fingerprint([{"image": ends[1]["image"]}])
+    for frame, end in ((frames[0], ends[0]), (frames[-1], ends[1])):
+        assert frame["image"].tobytes() == end["image"].tobytes()
 
 
 def test_between_styles_the_way_is_straight(model: Model) -> None:
@@ -121,22 +126,29 @@ def test_percentiles_count_the_stored_logits_that_are_not_above(model: Model) ->
     (item,) = answers(SCORE, GanScoreRequest(rows=[[0.85] * 4], class_name="bag"), model)  # logit 3.5
     assert item["percentile_real"] == 40  # 0, 1, 2, 3 of 0 .. 9
     assert item["percentile_generated"] == 90  # -5 .. 3 of -5 .. 4
-    assert [percentile(value, linear_gan.REAL) for value in (-1, 9)] == [0, 100]
+    assert percentiles(np.array([-1.0, 9.0]), linear_gan.REAL).tolist() == [0, 100]
 
 
 def test_percentiles_of_held_out_logits_are_uniform() -> None:
     generator = np.random.default_rng(0)
     stored = np.sort(generator.normal(size=5000))
-    percentiles = [percentile(value, stored) / 100 for value in generator.normal(size=1000)]
-    assert kstest(percentiles, "uniform").pvalue > 0.01
+    shares = percentiles(generator.normal(size=1000), stored) / 100
+    assert kstest(shares, "uniform").pvalue > 0.01
 
 
 def test_requests_of_all_kinds_share_one_batch(model: Model) -> None:
     way = GanInterpolateRequest(seeds=[1, 2], frames=3, space="w")
-    rows = [*INTERPOLATE.prepare(way, model), *SAMPLE.prepare(GanSampleRequest(n=2, seed=5), model)]
+    samples = SAMPLE.prepare(GanSampleRequest(n=2, seed=5), model).block
+    blocks = [INTERPOLATE.prepare(way, model).block, samples]
     graphs = linear_gan.graphs()
-    together = tiny.run(FAMILY.open_sessions(model, graphs)["generator"], rows)
+    together = tiny.run(generator(model, graphs), *blocks)
     assert (graphs["map"].batches, graphs["synthesise"].batches) == ([8], [5])
+    rows = [block[place : place + 1] for block in blocks for place in range(len(block))]
     for row, events in zip(rows, together, strict=True):
-        alone = tiny.run(FAMILY.open_sessions(model, linear_gan.graphs())["generator"], [row])[0]
-        assert fingerprint([alone[-1].arrays]) == fingerprint([events[-1].arrays])
+        alone = tiny.run(generator(model, linear_gan.graphs()), row)[0]
+        for name, array in alone[-1].arrays.items():
+            assert array.tobytes() == events[-1].arrays[name].tobytes(), name
+
+
+def generator(model: Model, graphs: dict[str, tiny.NumpyGraph]) -> Session:
+    return FAMILY.open_sessions(model, graphs, Settings())[GanGeneration]

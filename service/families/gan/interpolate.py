@@ -1,7 +1,5 @@
 """Images between two ends: along the great circle of latents, or straight between styles."""
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
 from fivefold.errors import InvalidInput
@@ -9,58 +7,52 @@ from fivefold.gan import INTERPOLATE, GanInterpolateRequest
 from model_store.manifest import GanParams
 from model_store.store import Model
 from service.arrays import Array
-from service.families.gan.conditioning import conditioning
+from service.families.gan.conditioning import class_names, labels_of
+from service.families.gan.parameters import GanGeneration
 from service.families.gan.session import drawn_latents
-from service.families.inputs import array_of, reading
-from service.families.path import great_circle, positions
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, seeds_of
-from service.jobs import Event, Row
+from service.families.inputs import read_numbers
+from service.families.interpolation import both_ends, great_circle, positions
+from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results, params_of, seeds_of
+from service.families.session import dense
+from service.jobs import Block, Integers
 
 
 class Interpolate(Pipeline[GanInterpolateRequest]):
     """One pass of the generator per frame."""
 
     operation = INTERPOLATE
-    session_kind = "generator"
+    kind = GanGeneration
 
-    def prepare(self, request: GanInterpolateRequest, model: Model) -> list[Row | Refusal]:
-        params = params_of(model, GanParams)
-        seeds = seeds_of(request, 2)
-        options = conditioning(request, seeds[0], params)
-        return [
-            Row(index, seeds[0], {"points": points}, {**options, "weights": weights})
-            for index, (points, weights) in enumerate(_frames(request, _ends(request, seeds, params)))
-        ]
+    def prepare(self, request: GanInterpolateRequest, model: Model) -> Prepared:
+        params, pair, frames = params_of(model, GanParams), seeds_of(request, 2), request.frames
+        seeds = np.full(frames, pair[0])
+        labels = labels_of(request, seeds, params)
+        columns = _frames(request, _ends(request, pair, params)) | {"label": labels}
+        block = Block(GanGeneration(request.truncation), np.arange(frames), seeds, np.ones(frames), columns)
+        return Prepared(frames, block)
 
-    def render(self, request: GanInterpolateRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        classes, at = params_of(model, GanParams).classes, positions(request.frames)
-        return [
-            {
-                "class": classes[int(item.arrays["label"])],
-                "image": item.arrays["image"],
-                "position": at[item.row],
-            }
-            for item in items
-        ]
+    def render(self, request: GanInterpolateRequest, results: Results, model: Model) -> FieldColumns:
+        return {
+            "class": class_names(dense(results, "label"), params_of(model, GanParams)),
+            "image": dense(results, "image"),
+            "position": positions(request.frames)[results.rows],
+        }
 
 
-def _ends(request: GanInterpolateRequest, seeds: Sequence[int], params: GanParams) -> Array:
+def _ends(request: GanInterpolateRequest, seeds: Integers, params: GanParams) -> Array:
     """z of both ends, [2, D]. Raises InvalidInput for latents of another width, and for latents beside seeds."""
     if request.latents is None:
-        return np.stack([drawn_latents(seed, params.latent_size) for seed in seeds])
+        return drawn_latents(seeds, params.latent_size)
     if request.seeds is not None:
         raise InvalidInput.at("seeds", "2 seeds and 2 latents given, 2 ends are possible: send seeds or latents")
-    ends = []
-    for index, numbers in enumerate(request.latents):
-        with reading(f"latents.{index}"):
-            ends.append(array_of(numbers, (params.latent_size,)))
-    return np.stack(ends)
+    return both_ends(*read_numbers(request.latents, (params.latent_size,)), "latents")
 
 
-def _frames(request: GanInterpolateRequest, ends: Array) -> Iterator[tuple[Array, list[float]]]:
-    """The points of each frame and their weights."""
-    for position in positions(request.frames):
-        if request.space == "w":
-            yield ends, [1 - position, position]
-        else:
-            yield great_circle(ends[0], ends[1], position)[None], [1.0]
+def _frames(request: GanInterpolateRequest, ends: Array) -> dict[str, Array]:
+    """The columns of the frames: their points [k, m, D] and the points' weights [k, m]."""
+    at, frames = positions(request.frames), request.frames
+    if request.space == "w":
+        points = np.broadcast_to(ends, (frames, *ends.shape))
+        return {"points": points, "weights": np.stack([1 - at, at], axis=1).astype(np.float32)}
+    points = great_circle(ends[0], ends[1], at)[:, None]
+    return {"points": points, "weights": np.ones((frames, 1), np.float32)}

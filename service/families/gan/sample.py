@@ -1,45 +1,56 @@
 """Images from latents, drawn or given, of a class, drawn or given."""
 
-from collections.abc import Sequence
+import numpy as np
 
 from fivefold.errors import InvalidInput
 from fivefold.gan import SAMPLE, GanSampleRequest
 from model_store.manifest import GanParams
 from model_store.store import Model
-from service.families.gan.conditioning import conditioning
-from service.families.inputs import array_of
-from service.families.pipeline import Fields, Pipeline, Refusal, count_of, params_of, prepare_each
-from service.jobs import Event, Row
+from service.arrays import Array
+from service.families.gan.conditioning import class_names, labels_of
+from service.families.gan.parameters import GanGeneration
+from service.families.inputs import read_numbers
+from service.families.pipeline import (
+    FieldColumns,
+    Pipeline,
+    Prepared,
+    Results,
+    count_of,
+    params_of,
+    prepare_block,
+    seeds_of,
+)
+from service.families.session import dense
 
 
 class Sample(Pipeline[GanSampleRequest]):
     """One pass of the generator."""
 
     operation = SAMPLE
-    session_kind = "generator"
+    kind = GanGeneration
 
-    def prepare(self, request: GanSampleRequest, model: Model) -> list[Row | Refusal]:
-        params = params_of(model, GanParams)
-        conditioning(request, 0, params)  # an unknown class is no fault of one item
+    def prepare(self, request: GanSampleRequest, model: Model) -> Prepared:
+        params, count = params_of(model, GanParams), _count(request)
+        points, refusals = _points(request, params.latent_size)
+        labels = np.delete(labels_of(request, seeds_of(request, count), params), list(refusals))
+        columns = {**points, "label": labels, "weights": np.ones((len(labels), 1), np.float32)}
+        place = "n" if request.latents is None else "latents"
+        return prepare_block(request, GanGeneration(request.truncation), count, columns, refusals=refusals, place=place)
 
-        def make(index: int, seed: int) -> Row:
-            options = {**conditioning(request, seed, params), "weights": [1.0]}
-            if request.latents is None:
-                return Row(index, seed, params=options)
-            return Row(index, seed, {"points": array_of(request.latents[index], (params.latent_size,))[None]}, options)
+    def render(self, request: GanSampleRequest, results: Results, model: Model) -> FieldColumns:
+        return {
+            "class": class_names(dense(results, "label"), params_of(model, GanParams)),
+            "image": dense(results, "image"),
+            "latents": dense(results, "points")[:, 0],
+        }
 
-        return prepare_each(request, _count(request), make, "n" if request.latents is None else "latents")
 
-    def render(self, request: GanSampleRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        classes = params_of(model, GanParams).classes
-        return [
-            {
-                "class": classes[int(item.arrays["label"])],
-                "image": item.arrays["image"],
-                "latents": item.arrays["points"][0],
-            }
-            for item in items
-        ]
+def _points(request: GanSampleRequest, latent_size: int) -> tuple[dict[str, Array], dict[int, str]]:
+    """The column of the latents that are given, [k, 1, D], and why others cannot be read."""
+    if request.latents is None:
+        return {}, {}
+    points, refusals = read_numbers(request.latents, (latent_size,))
+    return {"points": points[:, None]}, refusals
 
 
 def _count(request: GanSampleRequest) -> int:

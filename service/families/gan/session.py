@@ -7,67 +7,78 @@ import numpy as np
 from model_store.manifest import GanParams
 from model_store.store import Model
 from service import rng
-from service.arrays import Array, Arrays
+from service.arrays import Array, Columns
+from service.families.family import Sessions
+from service.families.gan.parameters import GanGeneration, GanJudgement
 from service.families.pipeline import params_of
-from service.families.session import OneShot, Session
+from service.families.session import OneShot, block_seeds, by_block, dense, gather, parameters_of
 from service.graph import Graph
-from service.jobs import Row
+from service.jobs import Block, Integers
+from service.settings import Settings
 
 LATENT_STREAM = 0
 
 
-def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
+def open_sessions(model: Model, graphs: Mapping[str, Graph], settings: Settings) -> Sessions:
     """Sessions of a loaded GAN, by kind."""
     latent_size = params_of(model, GanParams).latent_size
 
-    def generate(rows: Sequence[Row]) -> list[Arrays]:
-        return _generate(graphs["map"], graphs["synthesise"], rows, latent_size)
+    def generate(blocks: Sequence[Block]) -> Sequence[Columns]:
+        return _generate(graphs["map"], graphs["synthesise"], blocks, latent_size)
 
-    def judge(rows: Sequence[Row]) -> list[Arrays]:
-        return _judge(graphs["discriminate"], rows)
+    def judge(blocks: Sequence[Block]) -> Sequence[Columns]:
+        return _judge(graphs["discriminate"], blocks)
 
-    return {
-        "generator": OneShot(generate, ("map", "synthesise")),
-        "critic": OneShot(judge, ("discriminate",)),
-    }
+    return {GanGeneration: OneShot(generate), GanJudgement: OneShot(judge)}
 
 
-def drawn_latents(seed: int, latent_size: int) -> Array:
-    """z [D] of a seed, standard normal."""
-    return rng.normal(seed, LATENT_STREAM, 0, (latent_size,))
+def drawn_latents(seeds: Integers, latent_size: int) -> Array:
+    """z [k, D] of seeds [k], standard normal."""
+    return rng.normal(seeds, LATENT_STREAM, 0, (latent_size,))
 
 
-def _generate(mapping: Graph, synthesise: Graph, rows: Sequence[Row], latent_size: int) -> list[Arrays]:
+def _generate(mapping: Graph, synthesise: Graph, blocks: Sequence[Block], latent_size: int) -> Sequence[Columns]:
     """A row's style is the sum of its points' styles by their weights: one of weight 1, or two that it lies between."""
-    points = [_points(row, latent_size) for row in rows]
-    counts = [len(row_points) for row_points in points]
-    truncations = np.array([row.params["truncation"] for row in rows], np.float32)
-    labels = np.array([row.params["label"] for row in rows], np.int64)
+    points = _points(blocks, latent_size)
+    labels = [dense(block, "label") for block in blocks]
+    truncations = [parameters_of(block, GanGeneration).truncation for block in blocks]
+    counts = [own.shape[:2] for own in points]  # rows, and the points of each
     styles = mapping(
-        z=np.concatenate(points), label=np.repeat(labels, counts), truncation=np.repeat(truncations, counts)
+        z=np.concatenate([own.reshape(-1, latent_size) for own in points]),
+        label=np.concatenate([np.repeat(own, each) for own, (_, each) in zip(labels, counts, strict=True)]),
+        truncation=np.repeat(np.array(truncations, np.float32), [rows * each for rows, each in counts]),
     )["w"].numpy()
-    mixed = [_mixed(row, own) for row, own in zip(rows, np.split(styles, np.cumsum(counts)[:-1]), strict=True)]
-    images = synthesise(w=np.stack(mixed), label=labels)["image"].numpy()
-    batch = zip(images, points, labels, strict=True)
-    return [{"image": np.array(image), "points": own, "label": np.array(label)} for image, own, label in batch]
+    images = synthesise(w=_mixed(styles, blocks), label=np.concatenate(labels))["image"].numpy()
+    return [
+        {**image, "points": own, "label": label}
+        for image, own, label in zip(by_block({"image": images}, blocks), points, labels, strict=True)
+    ]
 
 
-def _points(row: Row, latent_size: int) -> Array:
-    """The latents that a row brings, [m, D], or those that its seed draws, [1, D]."""
-    return row.arrays["points"] if "points" in row.arrays else drawn_latents(row.seed, latent_size)[None]
+def _points(blocks: Sequence[Block], latent_size: int) -> list[Array]:
+    """For each block, the latents that it brings, [k, m, D], or those that its seeds draw, [k, 1, D]."""
+    drawing = [block for block in blocks if "points" not in block.columns]
+    drawn = iter(by_block({"z": drawn_latents(block_seeds(drawing), latent_size)}, drawing) if drawing else [])
+    return [dense(block, "points") if "points" in block.columns else next(drawn)["z"][:, None] for block in blocks]
 
 
-def _mixed(row: Row, styles: Array) -> Array:
-    weights = np.array(row.params["weights"], np.float32)[:, None]
-    style: Array = (weights * styles).sum(axis=0)
-    return style
+def _mixed(styles: Array, blocks: Sequence[Block]) -> Array:
+    """The styles of the rows, [n, ...], from those of all their points."""
+    mixed, start = [], 0
+    for weights in (dense(block, "weights") for block in blocks):
+        own = styles[start : start + weights.size].reshape(*weights.shape, -1)
+        mixed.append((weights[:, :, None] * own).sum(axis=1))
+        start += weights.size
+    return np.concatenate(mixed)
 
 
-def _judge(discriminate: Graph, rows: Sequence[Row]) -> list[Arrays]:
-    """The logits of each row's image as one of each of its labels."""
-    counts = [len(row.params["labels"]) for row in rows]
+def _judge(discriminate: Graph, blocks: Sequence[Block]) -> Sequence[Columns]:
+    """The logits [k, labels] of each block's images as one of each of its labels."""
+    labels = [np.array(parameters_of(block, GanJudgement).labels, np.int64) for block in blocks]
+    each = np.repeat([len(own) for own in labels], [len(block) for block in blocks])
     logits = discriminate(
-        image=np.repeat(np.stack([row.arrays["x"] for row in rows]), counts, axis=0),
-        label=np.array([label for row in rows for label in row.params["labels"]], np.int64),
+        image=np.repeat(gather(blocks, "x"), each, axis=0),
+        label=np.concatenate([np.tile(own, len(block)) for own, block in zip(labels, blocks, strict=True)]),
     )["logit"].numpy()
-    return [{"logits": np.array(own)} for own in np.split(logits, np.cumsum(counts)[:-1])]
+    parts = np.split(logits, np.cumsum([len(block) * len(own) for block, own in zip(blocks, labels, strict=True)])[:-1])
+    return [{"logits": part.reshape(len(block), -1).copy()} for part, block in zip(parts, blocks, strict=True)]

@@ -1,23 +1,35 @@
 """How unlike the training data an item is: a score, its conformal p-value, and where."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from fivefold.vae import ANOMALY, Score, VaeAnomalyRequest
 from model_store.manifest import VaeParams
 from model_store.store import Model
-from service.arrays import Array, Arrays
-from service.families.inputs import input_rows
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of
+from service.arrays import Array
+from service.families.inputs import input_block
+from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results, params_of
+from service.families.session import dense
 from service.families.vae.conformal import Conformal
-from service.jobs import Event, Row
+from service.families.vae.parameters import VaeBound
+from service.jobs import Floats
 
-QUANTITIES: Mapping[Score, Callable[[Arrays], float]] = {
-    "elbo": lambda arrays: float(arrays["log_likelihood"][0]) - float(arrays["kl"]),
-    "reconstruction": lambda arrays: float(arrays["log_likelihood"][0]),
-    "kl": lambda arrays: float(arrays["kl"]),
+
+def _log_likelihood(results: Results) -> Floats:
+    """Of the first draw."""
+    return dense(results, "log_likelihood")[:, 0].astype(np.float64)
+
+
+def _kl(results: Results) -> Floats:
+    return dense(results, "kl").astype(np.float64)
+
+
+QUANTITIES: Mapping[Score, Callable[[Results], Floats]] = {
+    "elbo": lambda results: _log_likelihood(results) - _kl(results),
+    "reconstruction": _log_likelihood,
+    "kl": _kl,
 }
 """What a score is made of, in nats of one draw; the calibration holds the same of held-out data, ascending."""
 SIGNS: Mapping[Score, int] = {"elbo": -1, "reconstruction": -1, "kl": 1}
@@ -28,28 +40,29 @@ class Anomaly(Pipeline[VaeAnomalyRequest]):
     """A score against the held-out scores of normal data."""
 
     operation = ANOMALY
-    session_kind = "bound"
+    kind = VaeBound
 
-    def prepare(self, request: VaeAnomalyRequest, model: Model) -> list[Row | Refusal]:
+    def prepare(self, request: VaeAnomalyRequest, model: Model) -> Prepared:
         shape = params_of(model, VaeParams).event_shape
         _conformal(request, model).threshold(request.alpha)  # an alpha that nothing can reach is refused here
-        return input_rows(request, shape, {"samples": 1, "terms": request.include_terms or len(shape) == 3})
+        return input_block(request, shape, VaeBound(terms=request.include_terms or len(shape) == 3))
 
-    def render(self, request: VaeAnomalyRequest, items: Sequence[Event], model: Model) -> list[Fields]:
+    def render(self, request: VaeAnomalyRequest, results: Results, model: Model) -> FieldColumns:
         conformal, levels = _conformal(request, model), params_of(model, VaeParams).levels
+        score_nats = SIGNS[request.score] * QUANTITIES[request.score](results)
         threshold_nats = conformal.threshold(request.alpha)
-        return [
-            {
-                **_verdict(SIGNS[request.score] * QUANTITIES[request.score](item.arrays), conformal, threshold_nats),
-                **_where(item.arrays, levels, include_terms=request.include_terms),
-            }
-            for item in items
-        ]
+        return {
+            "score_nats": score_nats,
+            "p_value": conformal.p_values(score_nats),
+            "anomalous": score_nats > threshold_nats,
+            "threshold_nats": np.full(len(score_nats), threshold_nats),
+            **_where(results, levels, include_terms=request.include_terms),
+        }
 
 
-def heat_map(surprise_nats: Array, levels: int) -> Array:
-    """[1, H, W] in [0, 1] of [C, H, W]: the mean over channels; 1 is the surprise of uniform noise, log(levels)."""
-    brightness: Array = (surprise_nats.mean(axis=0, keepdims=True) / math.log(levels)).clip(0, 1)
+def heat_maps(surprise_nats: Array, levels: int) -> Array:
+    """[k, 1, H, W] in [0, 1] of [k, C, H, W]: the mean over channels; 1 is that of uniform noise, log(levels)."""
+    brightness: Array = (surprise_nats.mean(axis=1, keepdims=True) / math.log(levels)).clip(0, 1)
     return brightness
 
 
@@ -58,18 +71,9 @@ def _conformal(request: VaeAnomalyRequest, model: Model) -> Conformal:
     return Conformal(ascending if SIGNS[request.score] > 0 else -ascending[::-1])
 
 
-def _verdict(score_nats: float, conformal: Conformal, threshold_nats: float) -> Fields:
-    return {
-        "score_nats": score_nats,
-        "p_value": conformal.p_value(score_nats),
-        "anomalous": score_nats > threshold_nats,
-        "threshold_nats": threshold_nats,
-    }
-
-
-def _where(arrays: Arrays, levels: int | None, *, include_terms: bool) -> Fields:
-    if "terms" not in arrays:
+def _where(results: Results, levels: int | None, *, include_terms: bool) -> FieldColumns:
+    if "terms" not in results.columns:
         return {}
-    surprise_nats = np.negative(arrays["terms"])
-    picture = {"heat_map": heat_map(surprise_nats, levels)} if levels is not None else {}
-    return picture | ({"terms_nats": surprise_nats.reshape(-1)} if include_terms else {})
+    surprise_nats = np.negative(dense(results, "terms"))
+    fields = {"heat_map": heat_maps(surprise_nats, levels)} if levels is not None else {}
+    return fields | ({"terms_nats": surprise_nats.reshape(len(surprise_nats), -1)} if include_terms else {})

@@ -1,63 +1,121 @@
 """The session of the bound: every step is one draw from the posterior of each of its rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from service import rng
 from service.arrays import Array, Arrays
+from service.families.session import ResidentRows, block_seeds, gather, parameters_of
+from service.families.vae.parameters import VaeBound
 from service.graph import Graph
-from service.jobs import Event, Row, RowId
+from service.jobs import Block, Events, Integers, Range
 
 POSTERIOR_STREAM = 0
-SCALARS = ("log_likelihood", "log_weight", "kl")
+BOUND_ROWS = 256
+SERIES = ("log_likelihood", "log_weight")
+
+
+@dataclass
+class Draws:
+    """Consecutive rows that have `done` draws: the `series` [k, samples] of all, the fields of the `first` [k, ...]."""
+
+    range: Range
+    block: Block
+    series: Arrays
+    first: Arrays = field(default_factory=dict)
+    done: int = 0
+
+    @property
+    def parameters(self) -> VaeBound:
+        return parameters_of(self.block, VaeBound)
+
+    def __len__(self) -> int:
+        return len(self.block)
+
+    def __getitem__(self, where: slice) -> "Draws":
+        job_id, start, _ = self.range
+        return Draws(
+            Range(job_id, start + where.start, start + where.stop),
+            self.block[where],
+            {name: values[where] for name, values in self.series.items()},
+            {name: values[where] for name, values in self.first.items()},
+            self.done,
+        )
+
+    @property
+    def keeps_terms(self) -> bool:
+        return self.done == 0 and self.parameters.terms
+
+    def advance(self, outputs: Arrays, start: int) -> list[Events]:
+        """Keep a draw, which stands in the outputs from `start` on. Returns the rows' end, where it is the last."""
+        where = slice(start, start + len(self))
+        for name, values in self.series.items():
+            values[:, self.done] = outputs[name][where]
+        if self.done == 0:
+            kept = ("kl", "terms") if self.keeps_terms else ("kl",)
+            self.first = {name: outputs[name][where].copy() for name in kept}
+        self.done += 1
+        if self.done < self.parameters.samples:
+            return []
+        steps = np.full(len(self), self.done)
+        return [Events(self.range.job_id, "done", self.block.rows, steps, {**self.series, **self.first})]
 
 
 class Bound:
     """Rows with different numbers of draws, each at a draw of its own: a row of 512 draws stalls none of one.
 
-    Draw i of a row has the noise of step i. A row answers `log_likelihood` [k], `log_weight` [k] and `kl` [] in nats,
-    and the `terms` of its first draw where they are asked for.
+    Draw i of a row has the noise of step i. A row answers `log_likelihood` [samples], `log_weight` [samples] and `kl`
+    [] in nats, and the `terms` of its first draw where they are asked for.
     """
 
-    capacity = 256
-    graphs = ("elbo",)
+    capacity = BOUND_ROWS
 
     def __init__(self, elbo: Graph, latent_size: int) -> None:
         self._elbo, self._latent_size = elbo, latent_size
-        self._rows: dict[RowId, tuple[Row, list[Arrays]]] = {}
+        self._resident = ResidentRows[Draws]()
 
-    def admit(self, rows: Sequence[tuple[RowId, Row]]) -> None:
-        self._rows.update({row_id: (row, []) for row_id, row in rows})
+    def need(self, block: Block) -> int:
+        return 1
 
-    def ready(self) -> Sequence[RowId]:
-        return list(self._rows)
+    def admit(self, rows: Range, block: Block) -> None:
+        part = block[rows.start : rows.stop]
+        shape = (len(part), parameters_of(part, VaeBound).samples)
+        self._resident.add(rows, Draws(rows, part, {name: np.empty(shape, np.float32) for name in SERIES}))
 
-    def step(self, rows: Sequence[RowId]) -> list[Event]:
-        asked = [self._rows[row] for row in rows]
-        x = np.stack([row.arrays["x"] for row, _ in asked])
-        noise = np.stack([posterior_noise(row.seed, len(draws), self._latent_size) for row, draws in asked])
-        outputs = {name: output.numpy() for name, output in self._elbo(x=x, noise=noise).items()}
-        return [event for place, row in enumerate(rows) for event in self._advance(row, place, outputs)]
+    def ready(self, rows: Sequence[Range]) -> Sequence[Range]:
+        return rows
 
-    def drop(self, rows: Sequence[RowId]) -> None:
-        for row in rows:
-            self._rows.pop(row, None)
+    def step(self, rows: Sequence[Range]) -> Sequence[Events]:
+        parts = [part for one in rows for part in self._resident.of(one)]
+        outputs, start = self._draw(parts), 0
+        events: list[Events] = []
+        for part in parts:
+            ended = part.advance(outputs, start)
+            start += len(part)
+            if ended:
+                self._resident.remove(part.range)
+            events += ended
+        return events
+
+    def drop(self, rows: Sequence[Range]) -> None:
+        for one in rows:
+            self._resident.remove(one)
 
     def close(self) -> None:
-        self._rows.clear()
+        self._resident.clear()
 
-    def _advance(self, row_id: RowId, place: int, outputs: Mapping[str, Array]) -> list[Event]:
-        row, draws = self._rows[row_id]
-        kept = (*SCALARS, "terms") if row.params["terms"] else SCALARS
-        draws.append({name: np.array(outputs[name][place]) for name in kept})
-        if len(draws) < row.params["samples"]:
-            return []
-        self.drop([row_id])
-        series = {name: np.stack([draw[name] for draw in draws]) for name in ("log_likelihood", "log_weight")}
-        return [Event(*row_id, len(draws), "done", {**draws[0], **series})]
+    def _draw(self, parts: Sequence[Draws]) -> Arrays:
+        """The next draw of every row, [n, ...]; the terms only where a row keeps them."""
+        blocks = [part.block for part in parts]
+        draws = np.repeat([part.done for part in parts], [len(part) for part in parts])
+        noise = posterior_noise(block_seeds(blocks), draws, self._latent_size)
+        outputs = self._elbo(x=gather(blocks, "x"), noise=noise)
+        kept = ("terms",) if any(part.keeps_terms for part in parts) else ()
+        return {name: outputs[name].numpy() for name in (*SERIES, "kl", *kept)}
 
 
-def posterior_noise(seed: int, draw: int, latent_size: int) -> Array:
-    """The standard normal noise of a row's draw of z, [D]."""
-    return rng.normal(seed, POSTERIOR_STREAM, draw, (latent_size,))
+def posterior_noise(seeds: Integers, draw: int | Integers, latent_size: int) -> Array:
+    """The standard normal noise [k, D] of a draw of z, one for all seeds [k] or one for each."""
+    return rng.normal(seeds, POSTERIOR_STREAM, draw, (latent_size,))

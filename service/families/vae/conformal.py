@@ -6,6 +6,7 @@ import numpy as np
 
 from fivefold.errors import InvalidInput
 from service.arrays import Array
+from service.jobs import Floats
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class Conformal:
 
     held_out: Array
 
-    def p_value(self, score: float) -> float:
-        """In (0, 1]."""
-        below = int(np.searchsorted(self.held_out, score, side="left"))
+    def p_values(self, scores: Floats) -> Floats:
+        """[k] in (0, 1], of scores [k]."""
+        below = np.searchsorted(self.held_out, scores, side="left")
         return (1 + len(self.held_out) - below) / (len(self.held_out) + 1)
 
     def threshold(self, alpha: float) -> float:
-        """p_value(score) <= alpha exactly where score > threshold. Raises InvalidInput for an alpha below every p."""
+        """A p-value is at most alpha exactly where score > threshold. Raises InvalidInput for an alpha below all."""
         count = len(self.held_out)
         ranks = np.arange(1, count + 1) / (count + 1)
         allowed = int(np.searchsorted(ranks, alpha, side="right"))
