@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
+from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits, QueueAway
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES, Family
@@ -72,7 +73,7 @@ def make_broker(settings: Settings) -> Broker:
     """The queue in this process, or the one between machines where its address is given."""
     limits = Limits.of(settings)
     if settings.redis_url is None:
-        return MemoryBroker(limits)
+        return MemoryBroker(limits, AliasFile(settings.aliases_file or settings.store / "aliases.json"))
     from service.broker.redis import RedisBroker
 
     return RedisBroker(settings.redis_url.get_secret_value(), limits)
