@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -112,13 +113,13 @@ class Store:
         return sorted(path.name for path in self.root.glob("*") if is_name(path.name) and self._versions(path))
 
     def versions(self, name: str) -> list[str]:
-        """The versions of a model, sorted. Raises UnknownModel."""
+        """The versions of a model, in the order of their numbers: 9 before 10. Raises UnknownModel."""
         if name not in self.names():
             raise UnknownModel(f"no model {name!r}; there are {self.names()}")
         return self._versions(self.root / name)
 
     def aliases(self, name: str) -> dict[str, str]:
-        """alias -> version. The alias "default" is the version that a bare name means."""
+        """alias -> version. The alias "default" is what a bare name means: the last version, unless it was set."""
         versions = self.versions(name)
         path = self.root / name / ALIASES
         stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
@@ -169,7 +170,8 @@ class Store:
 
     @staticmethod
     def _versions(folder: Path) -> list[str]:
-        return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}") if is_name(path.parent.name))
+        names = (path.parent.name for path in folder.glob(f"*/{MANIFEST}") if is_name(path.parent.name))
+        return sorted(names, key=version_order)
 
     @staticmethod
     def _read(folder: Path) -> Model:
@@ -180,6 +182,16 @@ class Store:
             raise StoreError(f"{folder.parent.name}/{folder.name}: {error}") from error
         digest = hashlib.sha256(data).hexdigest()
         return Model(ModelRef(manifest.name, manifest.version, digest), manifest, folder)
+
+
+def version_order(version: str) -> tuple[tuple[bool, int, str], ...]:
+    """A key that sorts versions: digits by their value, other text as text and after digits.
+
+    >>> sorted(["10", "9", "1.10", "1.9", "9-beta"], key=version_order)
+    ['1.9', '1.10', '9', '9-beta', '10']
+    """
+    parts = (part for part in re.split(r"([0-9]+)", version) if part)
+    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
 
 
 def file_spec(data: bytes) -> FileSpec:

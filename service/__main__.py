@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
+from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits, QueueAway
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES, Family
@@ -70,15 +71,9 @@ def build(settings: Settings, families: Sequence[Family] = FAMILIES) -> tuple[uv
 
 def make_broker(settings: Settings) -> Broker:
     """The queue in this process, or the one between machines where its address is given."""
-    limits = Limits(
-        max_queue_seconds=settings.max_queue_seconds,
-        max_queued_jobs=settings.max_queued_jobs,
-        lease_seconds=settings.lease_seconds,
-        max_attempts=settings.max_attempts,
-        result_ttl_seconds=settings.result_ttl_seconds,
-    )
+    limits = Limits.of(settings)
     if settings.redis_url is None:
-        return MemoryBroker(limits)
+        return MemoryBroker(limits, AliasFile(settings.aliases_file or settings.store / "aliases.json"))
     from service.broker.redis import RedisBroker
 
     return RedisBroker(settings.redis_url.get_secret_value(), limits)
@@ -149,7 +144,9 @@ async def _announce(server: uvicorn.Server, broker: Broker) -> None:
             for status in (status for status in await broker.workers() if status.models):  # others took their leave
                 print(f"Worker {status.id} on {status.device}: {status.scope}")
                 for served in status.models:
-                    costs = ", ".join(f"{kind} {curve.seconds(1) * 1e3:.1f} ms" for kind, curve in served.costs.items())
+                    costs = ", ".join(
+                        f"{graph} {curve.seconds(1) * 1e3:.1f} ms" for graph, curve in served.costs.items()
+                    )
                     print(f"  {served.ref!s:28} {costs} a row", flush=True)
                 told.add(status.id)
         await asyncio.sleep(0.05)

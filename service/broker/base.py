@@ -145,6 +145,11 @@ class Producer(Protocol):
 class Consumer(Protocol):
     """What a worker does. Every change is fenced by the lease's token."""
 
+    @property
+    def formats(self) -> tuple[int, ...]:
+        """The formats of messages that this consumer reads."""
+        ...
+
     async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
         """Jobs of these models in fair order, of at most `budget` predicted seconds in all, but one at least.
 

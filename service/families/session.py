@@ -20,6 +20,11 @@ class Session(Protocol):
         """How much may be resident, in the unit that is scarce here: rows, or bytes."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its rows may hold on the device between two steps: 0 where a row ends with its first step."""
+        ...
+
     def need(self, block: Block) -> int:
         """What one row of the block takes of the capacity."""
         ...
@@ -108,6 +113,8 @@ def _pieces(start: int, part: RowsT, bound: int) -> list[tuple[int, RowsT]]:
 
 class OneShot:
     """Every row ends with its first step: `run` maps blocks to their results, in order."""
+
+    memory_bytes = 0
 
     def __init__(self, run: Callable[[Sequence[Block]], Sequence[Columns]], capacity: int = ONE_SHOT_ROWS) -> None:
         self.run, self.capacity = run, capacity

@@ -1,12 +1,12 @@
-"""The measured cost curve a + b n of a session: seconds of one evaluation of n rows."""
+"""The measured cost curve a + b n of a graph: seconds of one evaluation of n rows."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
-from model_store.golden import Arrays, Golden
-from service.broker.base import CostCurve
+from model_store.golden import Arrays
+from service.costs import CostCurve
 from service.graph import Graph
 
 REPEATS = 3
@@ -17,15 +17,16 @@ FEWEST, MOST = 4, 64
 LEAST_SECONDS_PER_ROW = 1e-7
 
 
-def measure(graphs: Iterable[tuple[Graph, Golden]], clock: Callable[[], float] = time.perf_counter) -> CostCurve:
-    """The curve through 1 and many rows of the graphs that one evaluation calls, on their golden inputs.
+def measure(graph: Graph, inputs: Arrays, clock: Callable[[], float] = time.perf_counter) -> CostCurve:
+    """The curve through 1 and many rows of a graph, on its golden inputs; through 1 row where its batch is fixed.
 
     Each point is the best of three, after the replay has warmed the graph up.
     """
-    pairs = list(graphs)
-    one = sum(_best_seconds(graph, golden, 1, clock) for graph, golden in pairs)
+    one = _best_seconds(graph, inputs, 1, clock)
+    if isinstance(graph.spec.inputs[0].shape[0], int):
+        return CostCurve(0.0, max(one, LEAST_SECONDS_PER_ROW))
     many = min(MOST, max(FEWEST, int(MANY_SECONDS / max(one, LEAST_SECONDS_PER_ROW))))
-    return curve_through(one, sum(_best_seconds(graph, golden, many, clock) for graph, golden in pairs), many)
+    return curve_through(one, _best_seconds(graph, inputs, many, clock), many)
 
 
 def curve_through(one_seconds: float, many_seconds: float, many: int) -> CostCurve:
@@ -40,8 +41,9 @@ def rows_of(inputs: Arrays, rows: int) -> dict[str, np.ndarray]:
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
 
 
-def _best_seconds(graph: Graph, golden: Golden, rows: int, clock: Callable[[], float]) -> float:
-    return min(_seconds(graph, rows_of(golden.inputs, rows), clock) for _ in range(REPEATS))
+def _best_seconds(graph: Graph, inputs: Arrays, rows: int, clock: Callable[[], float]) -> float:
+    batch = rows_of(inputs, rows)
+    return min(_seconds(graph, batch, clock) for _ in range(REPEATS))
 
 
 def _seconds(graph: Graph, inputs: dict[str, np.ndarray], clock: Callable[[], float]) -> float:

@@ -1,58 +1,67 @@
 """A step that fails is halved until the row that fails alone is found; its neighbours get their answers."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple
 
 import structlog
 
-from fivefold.errors import InternalError, RowFailed, RowNotFinite
-from service.arrays import all_finite
-from service.jobs import Event, Failure, RowId
+from fivefold.errors import InternalError, RowFailed
+from service.jobs import Events, Failure, Range
 
 log = structlog.get_logger()
-ItemT = TypeVar("ItemT")
-# A failure's event is no step: its index lies beyond that of any step of the row.
-FAILED = 2**31 - 1
 
 
-def apart(
-    run: Callable[[Sequence[ItemT]], list[Event] | None], items: Sequence[ItemT], row_of: Callable[[ItemT], RowId]
-) -> list[Event]:
-    """What `run` answers for these items; an item that fails alone is answered by a failed event.
+class Bisected(NamedTuple):
+    """What the rows gave that did not fail, and why others, each alone in its range, failed."""
 
-    `run` is atomic: where it raises, nothing has happened. Running out of memory is nobody's fault: the item that
-    does so alone may be tried again later.
+    events: list[Events]
+    failures: list[tuple[Range, Failure]]
+
+
+def run_bisecting(run: Callable[[Sequence[Range]], Sequence[Events] | None], ranges: Sequence[Range]) -> Bisected:
+    """Run these rows; where `run` raises, run each half of them by itself, down to one row.
+
+    `run` is atomic: where it raises, nothing has happened. A row for which the memory does not suffice may be tried
+    again later; any other that fails alone may not.
     """
-    if not items:
-        return []
+    if not ranges:
+        return Bisected([], [])
     try:
-        return run(items) or []
+        return Bisected(list(run(ranges) or ()), [])
     except Exception as error:
-        if len(items) == 1:
-            return [failed(row_of(items[0]), _failure(error, row_of(items[0])))]
-        half = len(items) // 2
-        return apart(run, items[:half], row_of) + apart(run, items[half:], row_of)
+        halves = _halves(ranges)
+        if not halves:
+            return Bisected([], [(ranges[0], _failure(error, ranges[0]))])
+        first, second = (run_bisecting(run, half) for half in halves)
+        return Bisected(first.events + second.events, first.failures + second.failures)
 
 
-def failed(row: RowId, failure: Failure) -> Event:
-    """The end of a row without a result."""
-    return Event(*row, FAILED, "failed", error=failure)
+def without(ranges: Sequence[Range], rows: Sequence[Range]) -> list[Range]:
+    """The ranges less these rows, each of which is a range of one."""
+    gone = {(one.job_id, one.start) for one in rows}
+    left = []
+    for job_id, start, stop in ranges:
+        bounds = [place for place in range(start, stop) if (job_id, place) in gone]
+        starts, stops = [start, *(place + 1 for place in bounds)], [*bounds, stop]
+        left += [Range(job_id, *bound) for bound in zip(starts, stops, strict=True) if bound[0] < bound[1]]
+    return left
 
 
-def finite(event: Event) -> Event:
-    """The event, or the row's failure where its result holds NaN or an infinity."""
-    if event.kind != "done" or all_finite(event.arrays):
-        return event
-    return failed(
-        event.row_id,
-        Failure(RowNotFinite.code, "the model gave NaN or infinity for this row: try another seed or input"),
-    )
+def _halves(ranges: Sequence[Range]) -> tuple[Sequence[Range], Sequence[Range]] | None:
+    """Both halves of these rows; None for one row."""
+    if len(ranges) > 1:
+        half = len(ranges) // 2
+        return ranges[:half], ranges[half:]
+    job_id, start, stop = ranges[0]
+    if stop - start == 1:
+        return None
+    middle = (start + stop) // 2
+    return [Range(job_id, start, middle)], [Range(job_id, middle, stop)]
 
 
-def _failure(error: Exception, row: RowId) -> Failure:
+def _failure(error: Exception, row: Range) -> Failure:
     """What the client may know; the log has the rest."""
-    job_id, index = row
-    log.error("row failed", job=job_id, row=index, exc_info=error)
+    log.error("row_failed", job_id=row.job_id, position=row.start, exc_info=error)
     if isinstance(error, MemoryError):
         return Failure(InternalError.code, "the device has no memory left for this row: try again later")
     return Failure(RowFailed.code, "this row fails alone, whatever shares its batch: do not retry it")

@@ -1,41 +1,41 @@
-"""take -> schedule -> admit -> step -> emit: the one loop of every family."""
+"""publish_and_take -> drop_unwanted -> step -> collect -> apply_orders: the one loop of every family."""
 
 import asyncio
-import math
 import secrets
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
-from fivefold.errors import DeadlineExceeded, InternalError
+from fivefold.errors import DeadlineExceeded, InternalError, InvalidInput
 from model_store.store import Store
-from service.broker.base import Broker, ControlMessage, Emission, Limits, QueueAway, WorkerStatus
-from service.families.registry import Family
-from service.jobs import Event, Failure, Lease
+from service.broker.base import Broker, Emission, QueueAway
+from service.families.family import Family
+from service.jobs import Events, Failure, Lease, failed
 from service.runtime.onnx import scope
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.worker.isolation import failed
-from service.worker.pulse import Pulse
+from service.worker.heartbeat import Heartbeat
+from service.worker.held import Held
+from service.worker.lease_keeper import LeaseKeeper
+from service.worker.messages import Messages
+from service.worker.model_control import EndedLoad, ModelControl
 from service.worker.residency import LoadGraph, Residency
-from service.worker.roster import Roster
-from service.worker.scheduler import Held, Scheduler
-from service.worker.steps import StepRunner
+from service.worker.scheduler import Scheduler
+from service.worker.step_runner import Outcome, StepRunner
+from service.workers import WorkerStatus
 
-# A loop that has not turned for as long hangs: its heart stops, and so does the readiness of the API.
+# A loop that has not turned for as long hangs: its heartbeat stops, and so does the readiness of the API.
 HUNG_AFTER_SECONDS = 60.0
 AWAY_SECONDS = 0.2  # between two tries to reach a queue that is away
-MessageT = TypeVar("MessageT")
+LOADING_SECONDS = 0.005  # between two looks at a load, where there is nothing else to do
 log = structlog.get_logger()
 
 
 class Worker:
-    """The device's process, or its thread: runs whatever the queue holds for the models it has loaded.
+    """The device's process, or its thread: runs whatever the queue holds for the models it serves.
 
     Greedy: it never waits for company. While the device has work it takes what is there between two steps; without,
     it sleeps until a job arrives. `clock` gives seconds since the epoch.
@@ -52,19 +52,18 @@ class Worker:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.id = secrets.token_hex(4)
-        self.settings, self.broker, self.store, self.metrics, self.clock = settings, broker, store, metrics, clock
+        self.settings, self.broker, self.metrics, self.clock = settings, broker, metrics, clock
         self.residency = Residency(settings, store, families, load_graph)
-        self.scheduler = Scheduler(settings.max_step_ms, Limits().class_weights)
-        self.roster = Roster(self.residency, self.scheduler)
+        self.scheduler = Scheduler(settings.max_step_ms, settings.class_weights)
+        self.models = ModelControl(settings, self.residency, self.scheduler)
         self._scope = scope(settings)
         self.steps = StepRunner(self.residency, metrics, self._scope)
+        self.leases = LeaseKeeper(settings, broker, self.scheduler, self.models, metrics, self.status)
+        self._messages = Messages()
+        self._unsent: list[Emission] = []
         self._stopping = threading.Event()
         self._grace_ends: float | None = None
-        self._turned_at, self._beat_at = time.monotonic(), -math.inf
-        self._unsent: list[Emission] = []
-        self._cancelled: deque[str] = deque()
-        self._lost: deque[Lease] = deque()
-        self._orders: deque[ControlMessage] = deque()
+        self._turned_at = time.monotonic()
 
     def stop(self) -> None:
         """Take nothing new, finish the live rows within `shutdown_seconds`, hand back the rest. From any thread."""
@@ -77,20 +76,33 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """True where models are loaded and the queue has heard of it just now."""
-        fresh = time.monotonic() - self._beat_at <= self.settings.stale_after_seconds
-        return bool(self.residency.residents()) and fresh and not self._stopping.is_set()
+        """True where models are served and the queue has heard of it just now."""
+        return bool(self.models.served()) and self.leases.fresh and not self._stopping.is_set()
+
+    def status(self) -> WorkerStatus:
+        """What the heartbeat says."""
+        models, formats = self.models.served(), self.broker.formats
+        return WorkerStatus(self.id, self.models.device, self._scope, models, self.steps.rows_run, formats)
 
     async def run(self) -> None:
         """Load the models and serve until stopped."""
-        self.roster.open()
-        async with self._listening():
-            with Pulse(self._beat, self._take_leave, self.settings.heartbeat_seconds):
+        self.models.open(self.clock())
+        async with self._messages.listening(self.broker):
+            with Heartbeat(self.beat, self._take_leave, self.settings.heartbeat_seconds):
                 await self._serve()
         with suppress(QueueAway):  # what cannot be handed back is another worker's when its lease ends
-            await self._exchange()
+            await self._publish(self._unsent)
             await self._hand_back(self.scheduler.held())
+        self.models.close()
         await self.broker.close()
+
+    async def beat(self) -> None:
+        """One heartbeat, unless the loop hangs."""
+        if not self.hung:
+            await self.leases.beat()
+
+    async def _take_leave(self) -> None:
+        await self.leases.take_leave(WorkerStatus(self.id, "none", self._scope))
 
     async def _serve(self) -> None:
         finished = False
@@ -99,18 +111,19 @@ class Worker:
                 finished = await self._finished()
                 await self._turn()
             except QueueAway as error:
-                log.warning("queue away", reason=error.message)
+                log.warning("queue_away", reason=error.message)
                 await asyncio.sleep(AWAY_SECONDS)
 
     async def _turn(self) -> None:
-        await self._exchange()
-        await self._weed()
-        if (step := self.scheduler.next_step(self.clock())) is not None:
-            self._settle(self.steps.run(step))
-        self._obey()
+        await self._publish_and_take()
+        self._drop_unwanted()
+        step = self.scheduler.next_step(self.clock())
+        if step is not None:
+            self._collect(self.steps.run(step))
+        self._apply_orders()
 
-    async def _exchange(self) -> None:
-        """Publish what has ended and take what is next: in one breath, which a broker makes one round trip.
+    async def _publish_and_take(self) -> None:
+        """Publish what has ended and take what is next: at once, which a broker makes one round trip.
 
         What could not be published stays for the next turn; to publish it twice is harmless.
         """
@@ -125,110 +138,106 @@ class Worker:
 
     async def _publish(self, emissions: Sequence[Emission]) -> None:
         if emissions:
-            self._lost.extend(await self.broker.emit(emissions))
+            self.leases.lose(await self.broker.emit(emissions))
 
     async def _take(self) -> None:
         """Jobs for the places that are free; with nothing to do, wait for one."""
         await asyncio.sleep(0)  # the listeners' turn
-        spare_seconds, held = self.scheduler.spare_seconds(), self.scheduler.held()
-        if self._stopping.is_set() or spare_seconds <= 0.0 or any(redelivered(one.lease) for one in held):
+        if self._stopping.is_set():
             return
-        wait = 0.0 if held else self.settings.heartbeat_seconds
-        for lease in await self.broker.take(self.roster.models(), budget=spare_seconds, wait=wait):
+        wait, spare_seconds = self._wait_seconds(), self.scheduler.spare_seconds()
+        if spare_seconds <= 0.0 or self._holds_redelivered():
+            await asyncio.sleep(wait)
+            return
+        for lease in await self.broker.take(self.models.names(), budget=spare_seconds, wait=wait):
             await self._accept(lease)
+
+    def _wait_seconds(self) -> float:
+        """How long the loop may sleep."""
+        if self.scheduler.runnable:
+            return 0.0
+        return LOADING_SECONDS if self.models.loading else self.settings.heartbeat_seconds
+
+    def _holds_redelivered(self) -> bool:
+        return any(redelivered(held.lease) for held in self.scheduler.held())
 
     async def _accept(self, lease: Lease) -> None:
         self._drop(self.scheduler.cancel(lease.job.id), "lost")  # an older lease of the same job ran out here
         neighbours = self.scheduler.held()
-        if self.residency.serves(lease.job.model, lease.job.session_kind):
-            self.scheduler.add(lease, self.clock())
-        else:
-            failure = Failure(InternalError.code, f"{lease.job.model} has no session {lease.job.session_kind!r} here")
-            self._unsent.append((lease, [failed((lease.job.id, row.index), failure) for row in lease.job.rows]))
+        self._add(lease)
         if redelivered(lease):  # it may have killed its worker: should it do so again, it hits no neighbour
             await self._hand_back(neighbours)
 
-    async def _weed(self) -> None:
-        """Rows that nobody waits for leave the device."""
-        while self._cancelled:
-            self._drop(self.scheduler.cancel(self._cancelled.popleft()), "cancelled")
-        while self._lost:
-            self._lose(self._lost.popleft())
+    def _add(self, lease: Lease) -> None:
+        """The job waits for its steps, or for its model; one that can never run is answered."""
+        job, kind = lease.job, type(lease.job.block.parameters)
+        if not self.models.runs(job):
+            self._fail(lease, Failure(InternalError.code, f"{job.model} has no session {kind.__name__} here"))
+        elif not self.residency.has(job.model):
+            self.scheduler.add(lease, self.clock())
+            self.models.use(job.model, self.clock())
+        else:
+            need, capacity = self.steps.room_for(job)
+            if need > capacity:
+                message = (
+                    f"an item takes {need} units of {capacity} that the device has for {job.model}: make it smaller"
+                )
+                self._fail(lease, Failure(InvalidInput.code, message))
+            else:
+                self.scheduler.add(lease, self.clock(), need)
+
+    def _fail(self, lease: Lease, failure: Failure) -> None:
+        self._unsent.append((lease, [failed(lease.job.id, lease.job.block.rows, failure)]))
+
+    def _drop_unwanted(self) -> None:
+        """Rows that no client waits for leave the device."""
+        for job_id in self._messages.cancelled():
+            self._drop(self.scheduler.cancel(job_id), "cancelled")
+        for lease in self.leases.lost():
+            if self.scheduler.holds(lease):
+                self._drop(self.scheduler.cancel(lease.job.id), "lost")
         for held in self.scheduler.expire(self.clock()):
             self._drop(held, "expired")
             failure = Failure(DeadlineExceeded.code, "the deadline passed before the row was finished")
-            self._unsent.append((held.lease, [failed(row, failure) for row in held.unfinished()]))
+            rows = [held.block.rows[one.start : one.stop] for one in held.unfinished()]
+            self._unsent.append((held.lease, [failed(held.job.id, part, failure) for part in rows]))
 
-    def _settle(self, events: Sequence[Event]) -> None:
-        """What a step gave, by job, is published with the next exchange."""
-        by_job: defaultdict[str, list[Event]] = defaultdict(list)
-        for event in events:
-            by_job[event.job_id].append(event)
-        for job_id, own in by_job.items():
-            lease = self.scheduler.lease(job_id)
-            self.scheduler.ended(event.row_id for event in own if event.terminal)
-            wanted = own if lease.job.stream else [event for event in own if event.terminal]
-            if wanted:
-                self._unsent.append((lease, wanted))
-
-    def _lose(self, lease: Lease) -> None:
-        """The job is another worker's by now, or ended."""
-        if self.scheduler.holds(lease):
-            self._drop(self.scheduler.cancel(lease.job.id), "lost")
+    def _collect(self, outcome: Outcome) -> None:
+        """What a step gave, by job, is published with the next turn."""
+        self.scheduler.charge(outcome.advanced)
+        emissions: dict[str, tuple[Lease, list[Events]]] = {}
+        for events in outcome.events:
+            lease = self.scheduler.lease(events.job_id)
+            if events.terminal or lease.job.stream:
+                emissions.setdefault(events.job_id, (lease, []))[1].append(events)
+        self._unsent.extend(emissions.values())
+        self.scheduler.end(outcome.ended)
 
     def _drop(self, held: Held | None, end: str) -> None:
         if held is not None:
-            self.steps.drop(held.place.key, held.unfinished(), end)
+            self.steps.drop(held, end)
 
-    # Start, heartbeat, control, end
-
-    async def _beat(self) -> None:
-        """Runs in the heartbeat's thread: what it shares with the loop are deques and whole-list reads."""
-        if not self.hung:
-            with suppress(QueueAway):  # the loop says so
-                await self._tell()
-                self._beat_at = time.monotonic()
-
-    async def _take_leave(self) -> None:
-        """The last beat, however the loop ended: nobody counts on this worker any more."""
-        with suppress(QueueAway):
-            await self.broker.heartbeat(WorkerStatus(self.id, "none", self._scope, ()))
-        await self.broker.close()
-
-    async def _tell(self) -> None:
-        residents = self.residency.residents()
-        device = residents[0].device if residents else "none"
-        models = self.residency.status()
-        self._lost.extend(await self.broker.extend([held.lease for held in self.scheduler.held()]))
-        await self.broker.heartbeat(WorkerStatus(self.id, device, self._scope, models, self.steps.rows_run))
-        for model in models:
-            depth = await self.broker.depth(str(model.ref))
-            self.metrics.queued_jobs.labels(str(model.ref)).set(depth.waiting_jobs)
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        """Cancels and orders are put down as they arrive, and obeyed between two steps."""
-        listeners = [
-            asyncio.create_task(_collect(await self.broker.cancelled(), self._cancelled)),
-            asyncio.create_task(_collect(await self.broker.control(), self._orders)),
-        ]
-        try:
-            yield
-        finally:
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.wait(listeners)
-
-    def _obey(self) -> None:
-        while self._orders:
-            order = self._orders.popleft()
-            if order.worker not in (None, self.id):
-                continue
+    def _apply_orders(self) -> None:
+        """What an operator asked for, and what a load that has ended brings."""
+        for order in self._messages.orders(self.id):
             if order.action == "drain":
                 self.stop()
             else:
-                self.roster.obey(order)
-        self.roster.settle()
+                self.models.obey(order)
+        ended = self.models.advance(self.clock())
+        if ended is not None:
+            self._wake(ended)
+
+    def _wake(self, ended: EndedLoad) -> None:
+        """Jobs that waited for a model run, or fail where it is refused."""
+        for held in self.scheduler.held():
+            if held.job.model == ended.ref and not held.place.awake:
+                self.scheduler.cancel(held.job.id)
+                if ended.loaded:
+                    self._add(held.lease)
+                else:
+                    reason = f"{ended.ref} could not be loaded again: the worker's log says why"
+                    self._fail(held.lease, Failure(InternalError.code, reason))
 
     async def _finished(self) -> bool:
         """True once told to stop, and the live rows are done or out of time."""
@@ -246,10 +255,5 @@ class Worker:
 
 
 def redelivered(lease: Lease) -> bool:
-    """True where an earlier worker fell silent over the job."""
+    """True where an earlier worker lost the job."""
     return lease.attempt > 1
-
-
-async def _collect(messages: AsyncIterator[MessageT], into: "deque[MessageT]") -> None:
-    async for message in messages:
-        into.append(message)

@@ -9,13 +9,13 @@ from model_store import golden
 from model_store.golden import Arrays
 from model_store.manifest import GraphSpec
 from model_store.store import Model, ModelRef, Store
-from service.broker.base import CostCurve, ServedModel
-from service.families.registry import Family
+from service.costs import CostCurve, Costs
+from service.families.family import Family, Sessions
 from service.families.session import Session
 from service.graph import Graph
 from service.settings import Settings
 from service.worker.cost import measure
-from service.worker.scheduler import SessionKey
+from service.worker.held import SessionKey
 
 LoadGraph = Callable[[bytes, GraphSpec], Graph]
 log = structlog.get_logger()
@@ -27,12 +27,12 @@ class NotServed(Exception):
 
 @dataclass(frozen=True)
 class Resident:
-    """One loaded model: its graphs, its sessions by kind, and what an evaluation of each kind costs."""
+    """One loaded model: its graphs, what an evaluation of each costs, and its sessions by kind of parameters."""
 
     model: Model
     graphs: Mapping[str, Graph]
-    sessions: Mapping[str, Session]
-    costs: Mapping[str, CostCurve]
+    costs: Costs
+    sessions: Sessions
 
     @property
     def ref(self) -> ModelRef:
@@ -41,6 +41,12 @@ class Resident:
     @property
     def device(self) -> str:
         return next(iter(self.graphs.values())).device
+
+    @property
+    def size_bytes(self) -> int:
+        """What its graphs and the rows of its sessions may hold."""
+        graphs = sum(spec.size_bytes for spec in self.model.manifest.graphs.values())
+        return graphs + sum(session.memory_bytes for session in self.sessions.values())
 
 
 @dataclass
@@ -53,50 +59,44 @@ class Residency:
     load_graph: LoadGraph
     _residents: dict[ModelRef, Resident] = field(default_factory=dict)
 
-    def load_all(self) -> list[Resident]:
-        """Load what the settings name, or everything."""
-        return [resident for name in self.references() if (resident := self.try_load(name)) is not None]
-
     def references(self) -> list[str]:
         """What the settings name, or every version of every model."""
         every = (f"{name}@{version}" for name in self.store.names() for version in self.store.versions(name))
         return list(self.settings.models or every)
 
-    def try_load(self, reference: str) -> Resident | None:
-        """Load one model; a bad one is reported, is not served, and does not keep others from being served."""
+    def try_open(self, reference: str) -> Resident | None:
+        """Open one model; a bad one is reported, is not served, and does not keep others from being served."""
         try:
-            return self.load(self.store.resolve(reference))
+            return self.open(self.store.resolve(reference))
         except NotServed as error:
-            log.info("model skipped", model=reference, reason=str(error))
+            log.info("model_skipped", model=reference, reason=str(error))
         except Exception as error:
-            log.error("model refused", model=reference, reason=str(error))
+            log.error("model_refused", model=reference, reason=str(error))
         return None
 
-    def load(self, model: Model) -> Resident:
-        """Load, replay, measure, open. Raises NotServed, StoreError (TamperedFile, GoldenMismatch), UnusableGraph."""
+    def open(self, model: Model) -> Resident:
+        """Open, replay, measure; the model is not resident yet, and nothing here changes: any thread may call it.
+
+        Raises NotServed, StoreError (TamperedFile, GoldenMismatch), UnusableGraph.
+        """
         family = self._family(model)
         graphs = {name: self.graph(model, name) for name in model.manifest.graphs}
-        for name, graph in graphs.items():
-            golden.replay(model, name, runner(graph))
-        sessions = family.open_sessions(model, graphs)
-        costs = {
-            kind: measure((graphs[name], golden.unpack(model, name)) for name in session.graphs)
-            for kind, session in sessions.items()
-        }
-        resident = Resident(model, graphs, sessions, costs)
-        self._residents[model.ref] = resident
-        log.info("model loaded", model=str(model.ref), device=resident.device, digest=model.ref.digest)
+        costs = {name: _replay(model, name, graph) for name, graph in graphs.items()}
+        resident = Resident(model, graphs, costs, family.open_sessions(model, graphs, self.settings))
+        log.info("model_loaded", model=str(model.ref), device=resident.device, digest=model.ref.digest)
         return resident
 
-    def unload(self, ref: ModelRef) -> Resident | None:
-        """Close a model's sessions and let its graphs go, if it is here."""
-        if (resident := self._residents.pop(ref, None)) is not None:
-            for session in resident.sessions.values():
-                session.close()
-        return resident
+    def add(self, resident: Resident) -> None:
+        """From now on the model is resident."""
+        self._residents[resident.ref] = resident
 
-    def serves(self, ref: ModelRef, session_kind: str) -> bool:
-        return ref in self._residents and session_kind in self._residents[ref].sessions
+    def unload(self, ref: ModelRef) -> None:
+        """Close a model's sessions and let its graphs go."""
+        for session in self._residents.pop(ref).sessions.values():
+            session.close()
+
+    def has(self, ref: ModelRef) -> bool:
+        return ref in self._residents
 
     def session(self, key: SessionKey) -> Session:
         ref, kind = key
@@ -104,10 +104,6 @@ class Residency:
 
     def residents(self) -> Sequence[Resident]:
         return list(self._residents.values())
-
-    def status(self) -> tuple[ServedModel, ...]:
-        """What the heartbeat says."""
-        return tuple(ServedModel(ref, resident.costs) for ref, resident in self._residents.items())
 
     def graph(self, model: Model, name: str) -> Graph:
         """Open one graph from the bytes that were checked. Raises NotServed, TamperedFile, UnusableGraph."""
@@ -127,6 +123,13 @@ class Residency:
                 return family
         known = [family.name for family in self.families]
         raise NotServed(f"{model.ref} is of family {name!r}; this service has {known}")
+
+
+def _replay(model: Model, name: str, graph: Graph) -> CostCurve:
+    """The cost of a graph that gives what it gave when it was exported. Raises GoldenMismatch."""
+    known = golden.unpack(model, name)
+    golden.compare(f"{model.ref}: {name}", model.manifest.graphs[name], known.outputs, runner(graph)(known.inputs))
+    return measure(graph, known.inputs)
 
 
 def runner(graph: Graph) -> Callable[[Arrays], Arrays]:

@@ -1,26 +1,42 @@
 """The scheduler's laws: no row lost, none run after its end, budgets kept, deadlines, fairness, no starvation."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.store import ModelRef
-from service.broker.base import CostCurve, Limits
-from service.jobs import Job, Lease, Row, RowId
-from service.worker.scheduler import PATIENCE_STEPS, Scheduler, SessionKey, SessionLimits, Step
+from service.costs import CostCurve
+from service.jobs import Block, Job, Lease, Parameters, Range
+from service.settings import Settings
+from service.worker.held import SessionKey, SessionLimits
+from service.worker.scheduler import PATIENCE_STEPS, Scheduler, Step
+
+
+@dataclass(frozen=True)
+class Slow(Parameters):
+    """20 ms a row: two fit in a step."""
+
+
+@dataclass(frozen=True)
+class Fast(Parameters):
+    """1 ms a row: its capacity is the limit."""
+
 
 MODEL = ModelRef("m", "1", "0" * 64)
-WEIGHTS = Limits().class_weights
+WEIGHTS = Settings().class_weights
 MAX_STEP_MS = 50.0
-SLOW: SessionKey = (MODEL, "slow")  # 20 ms a row: two fit in a step
-FAST: SessionKey = (MODEL, "fast")  # 1 ms a row: its capacity is the limit
+SLOW: SessionKey = (MODEL, Slow)
+FAST: SessionKey = (MODEL, Fast)
 SESSIONS = {
     SLOW: SessionLimits(8, CostCurve(0.005, 0.020)),
     FAST: SessionLimits(5, CostCurve(0.0, 0.001)),
 }
+RowId = tuple[str, int]
 
 
 def scheduler() -> Scheduler:
@@ -31,17 +47,33 @@ def scheduler() -> Scheduler:
 
 
 def lease(name: str, session: SessionKey = SLOW, rows: int = 1, work: float = 1.0, **fields: object) -> Lease:
-    items = tuple(Row(index, index, work=work) for index in range(rows))
-    return Lease(Job(name, session[0], "toy/op", session[1], items, 1.0, **fields), 1, 1)  # type: ignore[arg-type]
+    block = Block(session[1](), np.arange(rows), np.arange(rows), np.full(rows, float(work)))
+    return Lease(Job(name, session[0], "toy/op", block, 1.0, **fields), 1, 1)  # type: ignore[arg-type]
+
+
+def rows_of(ranges: Iterable[Range]) -> list[RowId]:
+    return [(one.job_id, position) for one in ranges for position in range(one.start, one.stop)]
+
+
+def end(subject: Scheduler, rows: Iterable[RowId]) -> None:
+    subject.end([Range(job_id, position, position + 1) for job_id, position in rows])
+
+
+def advance(subject: Scheduler, now: float) -> Step | None:
+    """The next step, of which every row advances."""
+    step = subject.next_step(now)
+    if step is not None:
+        subject.charge(step.ranges)
+    return step
 
 
 def run_to_the_end(subject: Scheduler, works: dict[str, float], now: float = 0.0, limit: int = 10_000) -> list[Step]:
     """Step until nothing is left; a row of job j ends after works[j] steps."""
     steps, taken = [], Counter[RowId]()
-    while (step := subject.next_step(now)) is not None:
+    while (step := advance(subject, now)) is not None:
         steps.append(step)
-        taken.update(step.rows)
-        subject.ended(row for row in step.rows if taken[row] >= works[row[0]])
+        taken.update(rows_of(step.ranges))
+        end(subject, (row for row in rows_of(step.ranges) if taken[row] >= works[row[0]]))
         now += MAX_STEP_MS / 1000.0
         assert len(steps) <= limit
     return steps
@@ -73,13 +105,14 @@ def test_every_row_runs_as_often_as_it_needs_in_its_own_session_and_never_after_
     subject, leases = scheduler(), leases_of(drawn)
     for each in leases:
         subject.add(each, 0.0)
-    works = {each.job.id: each.job.rows[0].work for each in leases}
+    works = {each.job.id: each.job.block.work[0] for each in leases}
     ran: Counter[RowId] = Counter()
     for step in run_to_the_end(subject, works):
-        ran.update(step.rows)
-        for job_id, _ in step.rows:
-            assert step.session[1] == next(each.job.session_kind for each in leases if each.job.id == job_id)
-    assert ran == {(each.job.id, row.index): row.work for each in leases for row in each.job.rows}
+        ran.update(rows_of(step.ranges))
+        for one in step.ranges:
+            parameters = next(each.job.block.parameters for each in leases if each.job.id == one.job_id)
+            assert step.session[1] is type(parameters)
+    assert ran == {(each.job.id, row): work for each in leases for row, work in enumerate(each.job.block.work)}
     assert subject.held() == []
 
 
@@ -88,36 +121,40 @@ def test_a_step_keeps_the_time_budget_and_the_capacity_and_names_no_row_twice(dr
     subject, leases = scheduler(), leases_of(drawn)
     for each in leases:
         subject.add(each, 0.0)
-    works = {each.job.id: each.job.rows[0].work for each in leases}
+    works = {each.job.id: each.job.block.work[0] for each in leases}
     resident: dict[SessionKey, set[RowId]] = {SLOW: set(), FAST: set()}
     taken: Counter[RowId] = Counter()
     now = 0.0
-    while (step := subject.next_step(now)) is not None:
-        limits = SESSIONS[step.session]
-        entering = [row_id for row_id, _ in step.entering]
-        assert len(set(step.rows)) == len(step.rows) > 0
-        assert limits.curve.seconds(len(step.rows)) <= MAX_STEP_MS / 1000.0 or len(step.rows) == 1
+    while (step := advance(subject, now)) is not None:
+        limits, rows = SESSIONS[step.session], rows_of(step.ranges)
+        entering = rows_of(one for one, _ in step.entering)
+        assert len(set(rows)) == len(rows) > 0
+        assert limits.curve.seconds(len(rows)) <= MAX_STEP_MS / 1000.0 or len(rows) == 1
+        for job_id in {one.job_id for one in step.ranges}:  # as a session takes them
+            places = [position for name, position in rows if name == job_id]
+            assert places == sorted(places)
         assert not resident[step.session] & set(entering)
         resident[step.session] |= set(entering)
-        assert set(step.rows) <= resident[step.session]
+        assert set(rows) <= resident[step.session]
         assert len(resident[step.session]) <= limits.capacity
-        taken.update(step.rows)
-        finished = {row for row in step.rows if taken[row] >= works[row[0]]}
+        taken.update(rows)
+        finished = {row for row in rows if taken[row] >= works[row[0]]}
         resident[step.session] -= finished
-        subject.ended(finished)
+        end(subject, finished)
         now += 0.01
 
 
 @given(jobs_drawn, st.integers(0, 20))
 def test_the_same_calls_have_the_same_answers(drawn, cancelled: int) -> None:
-    def run() -> list[Step]:
+    def run() -> list[object]:
         subject, leases = scheduler(), leases_of(drawn)
         for each in leases:
             subject.add(each, 0.0)
-        first = [subject.next_step(0.0) for _ in range(3)]
+        first = [advance(subject, 0.0) for _ in range(3)]
         subject.cancel(f"j{cancelled}")
-        works = {each.job.id: each.job.rows[0].work + 3 for each in leases}
-        return [step for step in first if step] + run_to_the_end(subject, works)
+        works = {each.job.id: each.job.block.work[0] + 3 for each in leases}
+        steps = [step for step in first if step] + run_to_the_end(subject, works)
+        return [(step.session, step.ranges, [one for one, _ in step.entering]) for step in steps]
 
     assert run() == run()
 
@@ -128,7 +165,7 @@ def test_what_is_cancelled_or_expired_never_runs_again_and_frees_its_places(draw
     for each in leases:
         subject.add(each, 0.0)
     for _ in range(data.draw(st.integers(0, 5))):
-        subject.next_step(0.0)
+        advance(subject, 0.0)
     now = data.draw(st.floats(0.0, 60.0))
     gone = {held.job.id for held in subject.expire(now)}
     assert gone == {each.job.id for each in leases if each.job.deadline is not None and each.job.deadline <= now}
@@ -137,12 +174,12 @@ def test_what_is_cancelled_or_expired_never_runs_again_and_frees_its_places(draw
     gone.add(victim)
     works = {each.job.id: 4.0 for each in leases}
     steps = run_to_the_end(subject, works, now)
-    assert not {job_id for step in steps for job_id, _ in step.rows} & gone
+    assert not {one.job_id for step in steps for one in step.ranges} & gone
     for key, limits in SESSIONS.items():  # every place is free again
         subject.add(lease("late", key, rows=20), now)
         step = subject.next_step(now)
         assert step is not None
-        assert len(step.rows) == min(20, limits.rows_per_step(MAX_STEP_MS / 1000.0))
+        assert len(rows_of(step.ranges)) == min(20, limits.rows_per_step(MAX_STEP_MS / 1000.0))
         subject.cancel("late")
 
 
@@ -154,7 +191,7 @@ def test_among_equals_the_earlier_deadline_is_first(deadlines: list[float]) -> N
     order = [
         job_id
         for step in run_to_the_end(subject, {f"j{i}": 1.0 for i in range(len(deadlines))})
-        for job_id, _ in step.rows
+        for job_id, _ in rows_of(step.ranges)
     ]
     assert order == [f"j{index}" for index in sorted(range(len(deadlines)), key=deadlines.__getitem__)]
 
@@ -167,14 +204,53 @@ def test_no_job_waits_for_ever_behind_an_endless_stream_of_smaller_and_weightier
     for index in range(2000):
         for copy in range(3):
             subject.add(lease(f"j{index}.{copy}", tenant="A", priority=priority, deadline=now + 0.09), now)
-        step = subject.next_step(now)
+        step = advance(subject, now)
         assert step is not None
         now += MAX_STEP_MS / 1000.0
-        if "patient" in {job_id for job_id, _ in step.rows}:
+        if "patient" in {one.job_id for one in step.ranges}:
             last = now
         assert now - last <= patience + 1.0
-        subject.ended(row for row in step.rows if row[0] != "patient")
+        subject.end(one for one in step.ranges if one.job_id != "patient")
         subject.expire(now)
+
+
+@given(jobs_drawn, st.data())
+def test_only_rows_that_advance_are_charged(drawn, data: st.DataObject) -> None:
+    subject, leases = scheduler(), leases_of(drawn)
+    for each in leases:
+        subject.add(each, 0.0)
+    charged: Counter[RowId] = Counter()
+    for _ in range(12):
+        step = subject.next_step(0.0)
+        assert step is not None
+        advanced = [one for one in step.ranges if data.draw(st.booleans())]
+        subject.charge(advanced)
+        charged.update(rows_of(advanced))
+    for held in subject.held():
+        needed = charged_of = 0.0
+        for position, work in enumerate(held.block.work):
+            charged_of += charged[held.job.id, position]
+            needed += work
+        assert held.remaining_work == max(0.0, needed - charged_of)
+        spans = {position: span.charged for span in held.spans for position in range(span.start, span.stop)}
+        assert spans == {position: charged[held.job.id, position] for position in range(held.waits_from)}
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 10), st.integers(1, 3)), min_size=1, max_size=6))
+def test_rows_of_different_need_keep_within_the_capacity_and_all_end(drawn: list[tuple[int, int, int]]) -> None:
+    subject = Scheduler(MAX_STEP_MS, WEIGHTS)
+    subject.register(FAST, SessionLimits(6, CostCurve(0.0, 0.001)))
+    for index, (need, rows, work) in enumerate(drawn):
+        subject.add(lease(f"j{index}", FAST, rows, work), 0.0, need)
+    needs = {f"j{index}": need for index, (need, _, _) in enumerate(drawn)}
+    works = {f"j{index}": work for index, (_, _, work) in enumerate(drawn)}
+    taken: Counter[RowId] = Counter()
+    while (step := advance(subject, 0.0)) is not None:
+        taken.update(rows_of(step.ranges))
+        resident = [row for row, steps in taken.items() if steps < works[row[0]] or row in rows_of(step.ranges)]
+        assert sum(needs[job_id] for job_id, _ in resident) <= 6
+        end(subject, (row for row in rows_of(step.ranges) if taken[row] >= works[row[0]]))
+    assert taken == {(f"j{index}", row): work for index, (_, rows, work) in enumerate(drawn) for row in range(rows)}
 
 
 # Examples
@@ -184,10 +260,11 @@ def shares(subject: Scheduler, steps: int) -> Counter[str]:
     """Device seconds by tenant over so many steps of rows that never end."""
     seconds: Counter[str] = Counter()
     for _ in range(steps):
-        step = subject.next_step(0.0)
+        step = advance(subject, 0.0)
         assert step is not None
-        for job_id, _ in step.rows:
-            seconds[job_id[0]] += SESSIONS[step.session].curve.seconds(len(step.rows)) / len(step.rows)  # type: ignore[assignment]
+        rows = rows_of(step.ranges)
+        for job_id, _ in rows:
+            seconds[job_id[0]] += SESSIONS[step.session].curve.seconds(len(rows)) / len(rows)  # type: ignore[assignment]
     return seconds
 
 
@@ -237,22 +314,22 @@ def test_a_tenant_that_was_away_is_owed_nothing() -> None:
 def test_the_job_with_the_least_work_left_is_first_within_a_tenant() -> None:
     subject = scheduler()
     subject.add(lease("large", rows=8, work=30.0), 0.0)
-    subject.next_step(0.0)
+    advance(subject, 0.0)
     subject.add(lease("small", rows=2, work=3.0), 0.0)
-    step = subject.next_step(0.0)
+    step = advance(subject, 0.0)
     assert step is not None
-    assert {job_id for job_id, _ in step.rows} == {"small"}
+    assert {one.job_id for one in step.ranges} == {"small"}
 
 
 def test_rows_join_a_live_batch() -> None:
     subject = scheduler()
     subject.add(lease("a", FAST, rows=2, work=10.0), 0.0)
-    subject.next_step(0.0)
+    advance(subject, 0.0)
     subject.add(lease("b", FAST, rows=2, work=10.0), 0.0)
-    step = subject.next_step(0.0)
+    step = advance(subject, 0.0)
     assert step is not None
-    assert sorted(step.rows) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    assert [row_id for row_id, _ in step.entering] == [("b", 0), ("b", 1)]
+    assert sorted(step.ranges) == [("a", 0, 2), ("b", 0, 2)]
+    assert [one for one, _ in step.entering] == [("b", 0, 2)]
 
 
 def test_an_urgent_deadline_goes_before_a_fairer_turn() -> None:
@@ -260,10 +337,9 @@ def test_an_urgent_deadline_goes_before_a_fairer_turn() -> None:
     subject.add(lease("A", rows=2, work=100.0, tenant="A"), 0.0)
     subject.add(lease("B", rows=2, work=100.0, tenant="B", deadline=1.0), 0.0)
     for now in (0.0, 0.05, 0.1):
-        step = subject.next_step(now)
+        step = advance(subject, now)
         assert step is not None
-        assert {job_id for job_id, _ in step.rows} == {"B"}
-    assert subject.wake_at() == 1.0
+        assert {one.job_id for one in step.ranges} == {"B"}
 
 
 def test_a_worker_holds_two_steps_of_small_jobs_or_many_large_ones() -> None:
@@ -297,3 +373,27 @@ def test_a_newer_lease_is_told_from_an_older_one() -> None:
 def test_a_graph_too_slow_for_the_budget_still_runs_one_row() -> None:
     assert SessionLimits(8, CostCurve(1.0, 1.0)).rows_per_step(0.05) == 1
     assert SessionLimits(8, CostCurve(0.0, 0.01)).rows_per_step(0.05) == 5
+
+
+def test_a_suspended_session_keeps_its_jobs_and_runs_no_step() -> None:
+    subject = scheduler()
+    subject.suspend(SLOW)
+    full = subject.spare_seconds()
+    subject.add(lease("waits", rows=4), 0.0)
+    assert subject.next_step(0.0) is None
+    assert not subject.runnable
+    assert subject.spare_seconds() == full
+    subject.register(SLOW, SESSIONS[SLOW])
+    waiting = subject.cancel("waits")
+    assert waiting is not None
+    subject.add(waiting.lease, 0.0)
+    assert [step.session for step in run_to_the_end(subject, {"waits": 1.0})] == [SLOW, SLOW]
+
+
+def test_rows_that_end_early_are_not_waited_for() -> None:
+    subject = scheduler()
+    subject.add(lease("a", FAST, rows=4, work=10.0), 0.0)
+    advance(subject, 0.0)
+    subject.end([Range("a", 1, 3)])
+    (held,) = subject.held()
+    assert (held.remaining_work, held.unfinished()) == (18.0, [Range("a", 0, 1), Range("a", 3, 4)])

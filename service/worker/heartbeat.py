@@ -8,7 +8,7 @@ from typing import Any, Self
 Beat = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Pulse:
+class Heartbeat:
     """Calls `beat` every `seconds` while its `with` block runs, and `end` after it, on its own event loop."""
 
     def __init__(self, beat: Beat, end: Beat, seconds: float) -> None:
