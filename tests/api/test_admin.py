@@ -15,7 +15,6 @@ from fivefold.jobs import ControlDocument, DeadJobList, QueueDocument
 from model_store.store import Store
 from service.api.access.keys import KEY_SCOPES
 from service.api.app import create_app
-from service.broker.base import Limits
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -94,7 +93,10 @@ def dead(toy_store: Store) -> Iterator[tuple[httpx.Client, str]]:
     gate = Gate()
     with serving(toy_store, [gate.family]) as service, httpx.Client(base_url=service.url, timeout=30) as http:
         broker = service.worker.broker
-        limits, broker._ledger.limits = broker._ledger.limits, Limits(lease_seconds=-1.0, max_attempts=1)
+        limits, broker._ledger.limits = (
+            broker._ledger.limits,
+            replace(broker._ledger.limits, lease_seconds=-1.0, max_attempts=1),
+        )
         job = http.post(SCALE, json=ROW, headers=ASYNC).headers["location"]
         assert gate.reached.wait(10)
         assert asyncio.run(broker.take(["toy-affine@1"], budget=0.0, wait=0.0)) == []

@@ -16,7 +16,7 @@ SCALE, COUNT = "/v1/toy/scale", "/v1/toy/count"
 
 
 def start(seed: int) -> np.ndarray:
-    return normal(seed, 0, 0, toy.SHAPE)
+    return normal(np.array([seed]), 0, 0, toy.SHAPE)[0]
 
 
 def test_an_answer_has_items_effective_parameters_and_meta(http: httpx.Client) -> None:

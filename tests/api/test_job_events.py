@@ -18,7 +18,7 @@ from service.api.app import create_app
 from service.api.routes.server_sent_events import EventStream
 from service.broker.memory import MemoryBroker
 from service.families.registry import FAMILIES
-from service.jobs import Event
+from service.jobs import Events
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -194,7 +194,7 @@ def test_a_job_that_is_forgotten_while_it_is_followed_ends_with_an_error(
     follow(http, job)
     known = MemoryBroker.events
 
-    async def forgetful(broker: MemoryBroker, job_id: str) -> AsyncIterator[Event]:
+    async def forgetful(broker: MemoryBroker, job_id: str) -> AsyncIterator[Events]:
         if job_id.endswith(".1"):
             raise NotFound("there is no such job")
         async for event in known(broker, job_id):

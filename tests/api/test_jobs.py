@@ -21,8 +21,8 @@ from waiting import until
 from fivefold.jobs import JobDocument
 from model_store.store import Store
 from service.api.execution.job_ids import JobId, new_job_id
+from service.families.pipeline import FieldColumns, Results
 from service.families.registry import FAMILIES
-from service.jobs import Event
 
 SCALE, COUNT, JOBS = "/v1/toy/scale", "/v1/toy/count", "/v1/jobs"
 ASYNC = {"prefer": "respond-async"}
@@ -390,10 +390,10 @@ def test_a_version_that_is_no_longer_served_still_renders_its_answers(http: http
 def test_an_operation_that_needs_no_device_answers_at_once(toy_store: Store) -> None:
     class Echo(toy.ScalePipeline):
         operation = replace(toy.SCALE, name="echo")
-        session_kind = None
+        kind = None
 
-        def render(self, request: toy.ToyScaleRequest, items: list[Event], model: object) -> list[dict]:
-            return [{"row": item.arrays["x"].reshape(-1)} for item in items]
+        def render(self, request: toy.ToyScaleRequest, results: Results, model: object) -> FieldColumns:
+            return {"row": results.columns["x"].reshape(len(results.rows), -1)}
 
     family = toy.Family("toy", (*toy.TOY.pipelines, Echo()), toy.open_sessions)
     with serving(toy_store, (family,)) as service:

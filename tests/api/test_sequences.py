@@ -26,8 +26,8 @@ def rendered(store: Store, *, sequence: bool) -> Rendered:
         "timing": TIMING,
         "receipt": "0",
     }
-    items = [{"index": index, "seed": 0, "image": frame, "steps": 1} for index, frame in enumerate(FRAMES)]
-    return Rendered(replace(toy.COUNT, sequence=sequence), model, items, {}, meta)
+    fields = {"index": np.arange(3), "seed": np.zeros(3, np.int64), "image": np.stack(FRAMES), "steps": [1] * 3}
+    return Rendered(replace(toy.COUNT, sequence=sequence), model, fields, {}, {}, meta)
 
 
 def test_a_strip_has_the_frames_from_left_to_right(toy_store: Store) -> None:

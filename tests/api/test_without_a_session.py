@@ -1,6 +1,6 @@
 """An operation that needs no device: its rows are rendered as they were prepared, past queue and worker."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -9,19 +9,18 @@ import toy
 from served import Service, serving
 
 from model_store.store import Model, Store
-from service.families.pipeline import Fields
+from service.families.pipeline import FieldColumns, Results
 from service.families.registry import Family
-from service.jobs import Event
 
 PATH = "/v1/toy/echo"
 
 
 class EchoPipeline(toy.ScalePipeline):
     operation = replace(toy.SCALE, name="echo", summary="The row itself")
-    session_kind = None
+    kind = None
 
-    def render(self, request: toy.ToyScaleRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"row": item.arrays["x"].reshape(-1)} for item in items]
+    def render(self, request: toy.ToyScaleRequest, results: Results, model: Model) -> FieldColumns:
+        return {"row": results.columns["x"].reshape(len(results.rows), -1)}
 
 
 @pytest.fixture

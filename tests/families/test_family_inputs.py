@@ -20,7 +20,6 @@ from fivefold.flow import (
 from fivefold.images import Image
 from service import images
 from service.families.flow import FAMILY
-from service.families.pipeline import Refusal
 from service.families.registry import FAMILIES
 
 LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE, INTERPOLATE = FAMILY.pipelines
@@ -38,17 +37,17 @@ def refusal(request, model=TABLE, pipeline=ENCODE) -> InvalidInput:
 
 
 def test_rows_of_a_table_are_taken_as_they_are() -> None:
-    rows = ENCODE.prepare(FlowEncodeRequest(rows=[[-1e6] * 9, [2.5] * 9], seeds=[5, 3]), TABLE)
-    assert [(row.index, row.seed, row.work) for row in rows] == [(0, 5, 1), (1, 3, 1)]
-    assert rows[1].arrays["x"].dtype == np.float32
-    assert rows[1].arrays["x"].tolist() == [2.5] * 9
+    block = ENCODE.prepare(FlowEncodeRequest(rows=[[-1e6] * 9, [2.5] * 9], seeds=[5, 3]), TABLE).block
+    assert (block.rows.tolist(), block.seeds.tolist(), block.work.tolist()) == ([0, 1], [5, 3], [1, 1])
+    assert block.columns["x"].dtype == np.float32
+    assert block.columns["x"].tolist() == [[-1e6] * 9, [2.5] * 9]
 
 
 def test_an_image_and_its_pixels_are_the_same_input() -> None:
-    picture = ENCODE.prepare(FlowEncodeRequest(images=[grey()]), PICTURES)[0]
-    pixels = ENCODE.prepare(FlowEncodeRequest(rows=[[153 / 255] * 16]), PICTURES)[0]
-    np.testing.assert_array_equal(picture.arrays["x"], pixels.arrays["x"])
-    assert picture.arrays["x"].shape == (1, 4, 4)
+    picture = ENCODE.prepare(FlowEncodeRequest(images=[grey()]), PICTURES).block
+    pixels = ENCODE.prepare(FlowEncodeRequest(rows=[[153 / 255] * 16]), PICTURES).block
+    np.testing.assert_array_equal(picture.columns["x"], pixels.columns["x"])
+    assert picture.columns["x"].shape == (1, 1, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +85,20 @@ def test_bad_items_are_named_by_index_and_refused_together() -> None:
 
 def test_bad_items_are_skipped_where_the_client_asks() -> None:
     prepared = ENCODE.prepare(FlowEncodeRequest(rows=[[0.0] * 9, [0.0]], on_error="skip"), TABLE)
-    assert [isinstance(item, Refusal) for item in prepared] == [False, True]
-    assert "1 numbers given, 9 expected" in prepared[1].message
+    assert (prepared.count, prepared.block.rows.tolist(), list(prepared.refusals)) == (2, [0], [1])
+    assert "1 numbers given, 9 expected" in prepared.refusals[1]
+
+
+def test_the_items_that_remain_keep_their_places_and_seeds() -> None:
+    rows = [[0.0], [1.0] * 9, [0.0] * 8, [2.0] * 9]
+    block = ENCODE.prepare(FlowEncodeRequest(rows=rows, seed=10, on_error="skip"), TABLE).block
+    assert (block.rows.tolist(), block.seeds.tolist()) == ([1, 3], [11, 13])
+    assert block.columns["x"][:, 0].tolist() == [1.0, 2.0]
 
 
 def test_latents_may_have_any_size_but_one_length() -> None:
-    row = DECODE.prepare(FlowDecodeRequest(latents=[[7.0] * 16]), PICTURES)[0]
-    assert row.arrays["z"].shape == (1, 4, 4)
+    block = DECODE.prepare(FlowDecodeRequest(latents=[[7.0] * 16]), PICTURES).block
+    assert block.columns["z"].shape == (1, 1, 4, 4)
     error = refusal(FlowDecodeRequest(latents=[[0.0] * 16, [0.0] * 9]), PICTURES, DECODE)
     assert error.invalid[0].place == "latents.1"
     assert "9 numbers given, 16 expected" in error.message
@@ -129,8 +135,17 @@ def test_a_way_has_two_ends_that_fit(request_, model, words: str, place: str) ->
 
 
 def test_samples_have_the_seeds_and_the_count_of_the_request() -> None:
-    assert [row.seed for row in SAMPLE.prepare(FlowSampleRequest(n=3, seed=10), TABLE)] == [10, 11, 12]
-    assert [row.seed for row in SAMPLE.prepare(FlowSampleRequest(seeds=[4, 4]), TABLE)] == [4, 4]
+    assert SAMPLE.prepare(FlowSampleRequest(n=3, seed=10), TABLE).block.seeds.tolist() == [10, 11, 12]
+    assert SAMPLE.prepare(FlowSampleRequest(seeds=[4, 4]), TABLE).block.seeds.tolist() == [4, 4]
+
+
+def test_frames_have_the_first_seed_and_share_their_ends() -> None:
+    request = FlowInterpolateRequest(rows=[[0.0] * 9, [1.0] * 9], frames=3, seeds=[7, 2])
+    block = INTERPOLATE.prepare(request, TABLE).block
+    assert block.seeds.tolist() == [7, 7, 7]
+    assert block.parameters.seeds == (7, 2)
+    assert block.columns["position"].tolist() == [0, 0.5, 1]
+    assert block.shared["ends"].shape == (2, 9)
 
 
 def test_every_operation_of_the_contract_has_one_pipeline() -> None:
@@ -151,4 +166,7 @@ def test_the_example_of_every_operation_can_be_prepared(family: str, tmp_path: P
     }
     model = models[family]()
     for pipeline in next(each for each in FAMILIES if each.name == family).pipelines:
-        assert pipeline.prepare(pipeline.operation.request.model_validate(pipeline.operation.example), model)
+        request = pipeline.operation.request.model_validate(pipeline.operation.example)
+        prepared = pipeline.prepare(request, model)
+        assert len(prepared.block) == prepared.count
+        assert type(prepared.block.parameters) is pipeline.kind

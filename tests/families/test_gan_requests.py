@@ -4,6 +4,7 @@ from pathlib import Path
 
 import linear_gan
 import pytest
+import rendering
 import tiny
 from pydantic import ValidationError
 
@@ -91,11 +92,9 @@ def test_a_model_of_another_family_is_refused(pipeline) -> None:
 
 
 def test_the_work_of_a_score_is_the_classes_judged(model: Model) -> None:
-    works = [
-        PIPELINES["score"].prepare(PIPELINES["score"].operation.request(rows=[PIXELS], class_name=name), model)[0].work
-        for name in ("coat", None)
-    ]
-    assert works == [1, 3]
+    for name, work in (("coat", 1), (None, 3)):
+        request = PIPELINES["score"].operation.request(rows=[PIXELS], class_name=name)
+        assert PIPELINES["score"].prepare(request, model).block.work.tolist() == [work]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +104,8 @@ def test_the_work_of_a_score_is_the_classes_judged(model: Model) -> None:
 def test_answers_have_the_fields_of_the_contract(name: str, request_: dict, model: Model) -> None:
     pipeline = PIPELINES[name]
     request = pipeline.operation.request.model_validate(request_)
-    session = FAMILY.open_sessions(model, linear_gan.graphs())[pipeline.session_kind]
-    done = [events[-1] for events in tiny.run(session, pipeline.prepare(request, model))]
     item = pipeline.operation.answer.model_fields["items"].annotation.__args__[0].__args__[0]
-    for fields in pipeline.render(request, done, model):
+    for fields in rendering.answers(FAMILY, pipeline, request, model, linear_gan.graphs()):
         pictures = {"image": Image(images.encode_png(fields["image"]))} if "image" in fields else {}
         numbers = {"latents": fields["latents"].tolist()} if "latents" in fields else {}
         named = {field.alias or key for key, field in item.model_fields.items()} - {"index", "seed"}

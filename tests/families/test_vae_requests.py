@@ -5,6 +5,7 @@ from pathlib import Path
 import gaussian_vae
 import numpy as np
 import pytest
+import rendering
 import tiny
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from fivefold.vae import VaeAnomalyRequest, VaeElboRequest
 from model_store.store import Model
 from service import images
 from service.families.vae import FAMILY
-from service.families.vae.anomaly import heat_map
+from service.families.vae.anomaly import heat_maps
 
 PIPELINES = {pipeline.operation.name: pipeline for pipeline in FAMILY.pipelines}
 ROW, PIXELS = [1.0, 2.0, 3.0], [0.5] * 16
@@ -77,10 +78,8 @@ def test_a_model_of_another_family_is_refused(pipeline) -> None:
 
 
 def test_the_work_of_a_bound_is_its_draws(table: Model) -> None:
-    assert [row.work for row in PIPELINES["elbo"].prepare(VaeElboRequest(rows=[ROW] * 2, samples=40), table)] == [
-        40,
-        40,
-    ]
+    prepared = PIPELINES["elbo"].prepare(VaeElboRequest(rows=[ROW] * 2, samples=40), table)
+    assert prepared.block.work.tolist() == [40, 40]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +100,7 @@ def test_answers_of_an_image_model_have_the_fields_of_the_contract(
 ) -> None:
     pipeline = PIPELINES[name]
     request = pipeline.operation.request.model_validate({"rows": [PIXELS], **fields})
-    session = FAMILY.open_sessions(image_model, gaussian_vae.graphs((1, 4, 4)))[pipeline.session_kind]
-    events = tiny.run(session, pipeline.prepare(request, image_model))[0]
-    answered = pipeline.render(request, events[-1:], image_model)[0]
+    answered = rendering.answers(FAMILY, pipeline, request, image_model, gaussian_vae.graphs((1, 4, 4)))[0]
     assert set(answered) == names
     item = pipeline.operation.answer.model_fields["items"].annotation.__args__[0].__args__[0]
     pictures = {key: Image(images.encode_png(answered[key])) for key in ("image", "heat_map") if key in answered}
@@ -115,12 +112,11 @@ def test_a_table_has_no_heat_map_and_terms_only_on_request(table: Model) -> None
     pipeline = PIPELINES["anomaly"]
     for include_terms in (False, True):
         request = VaeAnomalyRequest(rows=[ROW], include_terms=include_terms)
-        session = FAMILY.open_sessions(table, gaussian_vae.graphs((3,)))["bound"]
-        (answered,) = pipeline.render(request, tiny.run(session, pipeline.prepare(request, table))[0], table)
+        (answered,) = rendering.answers(FAMILY, pipeline, request, table, gaussian_vae.graphs((3,)))
         assert "heat_map" not in answered
         assert ("terms_nats" in answered) == include_terms
 
 
 def test_the_heat_map_is_black_without_surprise_and_white_from_that_of_noise_on() -> None:
-    surprise = np.array([[[0.0, np.log(256) / 2], [np.log(256), 9.0]]])
-    np.testing.assert_allclose(heat_map(surprise, 256), [[[0, 0.5], [1, 1]]])
+    surprise = np.array([[[[0.0, np.log(256) / 2], [np.log(256), 9.0]]]])
+    np.testing.assert_allclose(heat_maps(surprise, 256), [[[[0, 0.5], [1, 1]]]])

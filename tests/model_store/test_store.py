@@ -58,6 +58,13 @@ def test_what_is_not_there_is_unknown(toy_store: Store, reference: str) -> None:
         toy_store.resolve(reference)
 
 
+def test_versions_are_ordered_as_numbers_and_the_last_is_the_default(toy_store: Store) -> None:
+    for version in ("10", "9", "1.10", "1.9", "9-beta"):
+        toy.publish_toy(toy_store, version=version)
+    assert toy_store.versions("toy-affine") == ["1", "1.9", "1.10", "9", "9-beta", "10"]
+    assert toy_store.resolve("toy-affine").ref.version == "10"
+
+
 def test_a_version_is_published_once(toy_store: Store) -> None:
     with pytest.raises(StoreError, match="exists"):
         toy.publish_toy(toy_store)

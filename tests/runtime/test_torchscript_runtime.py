@@ -95,7 +95,7 @@ def test_a_torchscript_model_is_served_where_it_is_allowed(toy_store: Store) -> 
     files = {"graph.pt": data, "halve.onnx": source.graph("halve"), GOLDEN: source.file(GOLDEN)}
     model = toy_store.publish(manifest, files)
     residency = Residency(SETTINGS, toy_store, [toy.TOY], partial(onnx.load_graph, settings=SETTINGS))
-    resident = residency.load(model)
+    resident = residency.open(model)
     assert isinstance(resident.graphs["scale"], TorchGraph)
 
 

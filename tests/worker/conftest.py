@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import toy
 
 from model_store.store import ModelRef, Store
+from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits
 from service.broker.memory import MemoryBroker
 from service.families.family import Family
@@ -19,14 +21,21 @@ from service.telemetry import Metrics
 from service.worker.loop import Worker
 from service.worker.residency import LoadGraph
 
+MakeQueue = Callable[..., MemoryBroker]
 MakeWorker = Callable[..., Worker]
 Running = Callable[[Worker], AbstractAsyncContextManager[None]]
 QUICK = Settings(intra_op_threads=1, heartbeat_seconds=0.02)
 
 
 @pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker(Limits.of(Settings(lease_seconds=30.0)))
+def make_queue(tmp_path: Path) -> MakeQueue:
+    """make_queue(lease_seconds=...): an empty queue."""
+    return lambda **limits: MemoryBroker(Limits.of(Settings(**limits)), AliasFile(tmp_path / "aliases.json"))
+
+
+@pytest.fixture
+def broker(make_queue: MakeQueue) -> MemoryBroker:
+    return make_queue(lease_seconds=30.0)
 
 
 @pytest.fixture

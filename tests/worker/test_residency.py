@@ -38,21 +38,22 @@ def other_graph(model, graph: str, **changes: object) -> GraphSpec:
     return spec
 
 
-def test_a_model_is_loaded_with_its_sessions_and_their_costs(residency: Residency, toy_store: Store) -> None:
-    resident = residency.load(toy_store.resolve("toy-affine"))
-    assert set(resident.sessions) == set(resident.costs) == {"scale", "count"}
+def test_a_model_is_opened_with_its_sessions_and_the_costs_of_its_graphs(
+    residency: Residency, toy_store: Store
+) -> None:
+    resident = residency.open(toy_store.resolve("toy-affine"))
+    assert set(resident.sessions) == {toy.ToyScaling, toy.ToyCounting}
+    assert set(resident.costs) == {"scale", "halve"}
     assert resident.device == "cpu"
-    (served,) = residency.status()
-    assert served.ref == resident.ref
-    assert residency.serves(resident.ref, "scale")
-    assert not residency.serves(resident.ref, "unheard-of")
+    graphs = sum(len(resident.model.graph(name)) for name in resident.graphs)
+    assert resident.size_bytes == graphs + toy.CountSession.memory_bytes
 
 
 def test_a_changed_byte_is_refused_with_both_hashes(residency: Residency, toy_store: Store) -> None:
     model = toy_store.resolve("toy-affine")
     wanted, found = tamper(model.folder / "scale.onnx")
     with pytest.raises(TamperedFile, match=rf"{found}.*{wanted}"):
-        residency.load(model)
+        residency.open(model)
 
 
 def test_a_golden_that_does_not_replay_is_refused_with_both_figures(residency: Residency, toy_store: Store) -> None:
@@ -60,7 +61,7 @@ def test_a_golden_that_does_not_replay_is_refused_with_both_figures(residency: R
     halve = model.manifest.graphs["halve"]
     model.manifest.graphs["scale"] = halve.model_copy(update={"golden_atol": 0.25})
     with pytest.raises(GoldenMismatch, match=r"scale: y deviates by 17\.5, the tolerance is 0\.25"):
-        residency.load(model)
+        residency.open(model)
     assert residency.residents() == []
 
 
@@ -69,39 +70,39 @@ def test_one_bad_model_is_not_served_and_does_not_stop_the_others(residency: Res
     broken = toy.publish_toy(toy_store, "broken")
     tamper(bad.folder / "halve.onnx")
     (broken.folder / "manifest.json").write_text("{}")
-    assert [resident.ref.name for resident in residency.load_all()] == ["toy-affine"]
-    assert [served.ref.name for served in residency.status()] == ["toy-affine"]
+    opened = [residency.try_open(reference) for reference in residency.references()]
+    assert [resident.ref.name for resident in opened if resident is not None] == ["toy-affine"]
 
 
-def test_only_what_the_settings_name_is_loaded(toy_store: Store) -> None:
+def test_only_what_the_settings_name_is_served(toy_store: Store) -> None:
     toy.publish_toy(toy_store, "toy-affine", "2")
     toy.publish_toy(toy_store, "other")
     settings = Settings(intra_op_threads=1, models=("toy-affine@1",))
     residency = Residency(settings, toy_store, [toy.TOY], partial(onnx.load_graph, settings=settings))
-    assert [str(resident.ref) for resident in residency.load_all()] == ["toy-affine@1"]
+    assert residency.references() == ["toy-affine@1"]
 
 
 def test_a_family_that_is_not_registered_is_not_served(toy_store: Store) -> None:
     settings = Settings(intra_op_threads=1)
     residency = Residency(settings, toy_store, [], partial(onnx.load_graph, settings=settings))
     with pytest.raises(NotServed, match="'toy'"):
-        residency.load(toy_store.resolve("toy-affine"))
+        residency.open(toy_store.resolve("toy-affine"))
 
 
 def test_torchscript_is_skipped_unless_it_is_allowed(residency: Residency, toy_store: Store) -> None:
     model = toy_store.resolve("toy-affine")
     other_graph(model, "scale", format="torchscript")
     with pytest.raises(NotServed, match="FIVEFOLD_ALLOW_TORCHSCRIPT"):
-        residency.load(model)
+        residency.open(model)
 
 
 def test_an_unloaded_model_is_gone_and_can_come_back(residency: Residency, toy_store: Store) -> None:
     model = toy_store.resolve("toy-affine")
-    residency.load(model)
-    assert residency.unload(model.ref) is not None
-    assert residency.unload(model.ref) is None
-    assert residency.status() == ()
-    assert residency.load(model).ref == model.ref
+    residency.add(residency.open(model))
+    assert residency.has(model.ref)
+    residency.unload(model.ref)
+    assert not residency.has(model.ref)
+    assert residency.open(model).ref == model.ref
 
 
 def test_the_check_reports_every_graph(residency: Residency) -> None:

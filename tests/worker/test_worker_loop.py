@@ -14,7 +14,7 @@ from toy import ToyCounting, ToyScaling
 
 from model_store.store import ModelRef, Store
 from service.arrays import Columns
-from service.broker.base import Limits, QueueAway
+from service.broker.base import QueueAway
 from service.broker.memory import MemoryBroker
 from service.families.session import OneShot
 from service.jobs import Block, Events, Failure, Job, Lease, Parameters, Range, block_of, failed
@@ -416,8 +416,10 @@ async def test_the_heartbeat_says_what_it_serves_and_renews_leases(
     assert all(curve.seconds(1) > 0.0 for curve in served.costs.values())
 
 
-async def test_leases_are_renewed_while_rows_run(make_worker: Any, running: Any, toy_store: Store) -> None:
-    broker = MemoryBroker(Limits.of(Settings(lease_seconds=5.0)))
+async def test_leases_are_renewed_while_rows_run(
+    make_worker: Any, make_queue: Any, running: Any, toy_store: Store
+) -> None:
+    broker: MemoryBroker = make_queue(lease_seconds=5.0)
     now = broker.clock()
     worker: Worker = make_worker(scaling=Endless(), queue=broker)
     asked = job(toy_store.resolve("toy-affine").ref, scaling(1), stream=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from pydantic import BaseModel
@@ -85,7 +86,8 @@ class Outcome:
     def fields(self, done: Results) -> FieldColumns:
         """The fields of finished items, index and seed first."""
         block = self.prepared.block
-        seeds = block.seeds[block.positions(done.rows)]
+        every = len(done.rows) == len(block)
+        seeds = block.seeds if every else block.seeds[block.positions(done.rows)]
         return {"index": done.rows, "seed": seeds, **self.pipeline.render(self.request, done, self.model)}
 
     def failures(self, ends: Sequence[Events]) -> dict[int, Fields]:
@@ -123,7 +125,7 @@ class Outcome:
 
     def _meta(self, done: Sequence[Events], receipt: str) -> Mapping[str, object]:
         ref, manifest = self.model.ref, self.model.manifest
-        compute_ms = max(float(end.compute_ms.max(initial=0.0)) for end in done)
+        compute_ms = max(chain.from_iterable(end.compute_ms.tolist() for end in done), default=0.0)
         return {
             "model": {"name": ref.name, "version": ref.version, "digest": ref.digest},
             "exactness": manifest.exactness,
