@@ -25,7 +25,8 @@ def main() -> None:
     asked = parser.parse_args()
     settings, metrics = Settings(), Metrics()
     configure_logging(settings.log_level)
-    store, broker, families = Store(settings.store), make_broker(settings), (echo_family(asked.capacity),)
+    store, families = Store(settings.store), (echo_family(asked.capacity),)
+    broker = make_broker(settings, families)
     worker = Worker(settings, broker, store, families, metrics, partial(load_graph, seconds=asked.seconds))
     if asked.command == "worker":
         asyncio.run(worker.run())
