@@ -16,16 +16,18 @@ from benchmarks.load import Figures, figures
 from model_store.store import ModelRef
 from service.broker.base import Broker, Limits
 from service.broker.redis import RedisBroker
-from service.jobs import Event, Job, Lease, Row
+from service.families.family import kinds_of
+from service.jobs import Events, Job, Lease, block_of
+from service.settings import Settings
 
 BARE = ModelRef("bare", "1", "0" * 64)
-LIMITS = Limits(max_queue_seconds=3600.0)
-X = {"x": np.zeros(echo.WIDTH, np.float32)}
+LIMITS = Limits.of(Settings(max_queue_seconds=3600.0))
+X = np.zeros((1, echo.WIDTH), np.float32)
 
 
 def echo_job(model: ModelRef, predicted_seconds: float = 1e-6) -> Job:
     name = f"{model}-{secrets.token_hex(8)}"
-    return Job(name, model, "/v1/echo/echo", "echo", (Row(0, 0, X),), predicted_seconds)
+    return Job(name, model, echo.PATH, block_of(echo.Echoing(), 1, x=X), predicted_seconds)
 
 
 async def produce(broker: Broker, concurrency: int, seconds: float, model: ModelRef, predicted_s: float) -> Figures:
@@ -36,8 +38,8 @@ async def produce(broker: Broker, concurrency: int, seconds: float, model: Model
         latencies = []
         while (sent := time.perf_counter()) < began + seconds:
             accepted = await broker.submit(echo_job(model, predicted_s))
-            ends = [event.kind async for event in broker.events(accepted.job_id)]
-            assert ends == ["done"], ends
+            (end,) = await broker.ends(accepted.job_id)
+            assert end.kind == "done", end
             latencies.append(time.perf_counter() - sent)
         return latencies
 
@@ -49,14 +51,19 @@ async def consume(broker: Broker, jobs_per_turn: int = 32) -> None:
     """The worker's loop without a worker: publish what has ended and take what is next, for ever."""
     leases: Sequence[Lease] = ()
     while True:
-        emissions = [(lease, [Event(lease.job.id, 0, 0, "done", lease.job.rows[0].arrays)]) for lease in leases]
+        emissions = [(lease, [done(lease.job)]) for lease in leases]
         published = broker.emit(emissions) if emissions else asyncio.sleep(0)
         taking = broker.take([str(BARE)], budget=jobs_per_turn * 1e-6, wait=0.0 if emissions else 0.5)
         _, leases = await asyncio.gather(published, taking)
 
 
+def done(job: Job) -> Events:
+    nothing = np.zeros(len(job.block), np.int64)
+    return Events(job.id, "done", job.block.rows, nothing, job.block.columns, None, nothing + 0.0, nothing + 1.0)
+
+
 async def run(asked: argparse.Namespace) -> None:
-    broker = RedisBroker(asked.url, LIMITS)
+    broker = RedisBroker(asked.url, LIMITS, kinds_of([echo.echo_family()]))
     if asked.side == "consume":
         await consume(broker)
     model = BARE if asked.digest is None else ModelRef(echo.NAME, "1", asked.digest)

@@ -12,12 +12,14 @@ from fivefold.operation import Answer, Chunk, InputRequest, Item, Operation
 from model_store.golden import GOLDEN, Golden, pack
 from model_store.manifest import GraphSpec, Manifest, Params, Provenance, TensorSpec
 from model_store.store import Model, Store, file_spec
-from service.arrays import Array, Arrays
-from service.families.family import Family
-from service.families.pipeline import Fields, Pipeline, Refusal, prepare_each
-from service.families.session import OneShot, Session
+from service.arrays import Array, Columns, split
+from service.families.family import Family, Sessions
+from service.families.inputs import input_block
+from service.families.pipeline import FieldColumns, Pipeline, Prepared, Results
+from service.families.session import OneShot, gather
 from service.graph import DeviceArray, Graph
-from service.jobs import Event, Row
+from service.jobs import Block, Parameters
+from service.settings import Settings
 
 NAME, WIDTH, GRAPH = "echo", 16, "echo"
 PATH = "/v1/echo/echo"
@@ -40,6 +42,13 @@ class Echoed(Item):
     row: list[float]
 
 
+@dataclass(frozen=True)
+class Echoing(Parameters):
+    """Nothing to say."""
+
+    graphs = (GRAPH,)
+
+
 class EchoPipeline(Pipeline[EchoRequest]):
     """POST /v1/echo/echo."""
 
@@ -55,14 +64,13 @@ class EchoPipeline(Pipeline[EchoRequest]):
         main=("row",),
         bodies={},
     )
-    session_kind = "echo"
+    kind = Echoing
 
-    def prepare(self, request: EchoRequest, model: Model) -> list[Row | Refusal]:
-        x = np.array(request.rows or [], np.float32)
-        return prepare_each(request, len(x), lambda index, seed: Row(index, seed, {"x": x[index]}), "rows")
+    def prepare(self, request: EchoRequest, model: Model) -> Prepared:
+        return input_block(request, (WIDTH,), Echoing())
 
-    def render(self, request: EchoRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"row": item.arrays["x"].tolist()} for item in items]
+    def render(self, request: EchoRequest, results: Results, model: Model) -> FieldColumns:
+        return {"row": results.columns["x"]}
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,12 @@ class _Host:
 def echo_family(capacity: int = 256) -> Family:
     """The family whose session takes up to `capacity` rows a step."""
 
-    def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
-        def run(rows: Sequence[Row]) -> list[Arrays]:
-            return [{"x": x} for x in graphs[GRAPH](x=np.stack([row.arrays["x"] for row in rows]))["y"].numpy()]
+    def open_sessions(model: Model, graphs: Mapping[str, Graph], settings: Settings) -> Sessions:
+        def run(blocks: Sequence[Block]) -> Sequence[Columns]:
+            y = graphs[GRAPH](x=gather(blocks, "x"))["y"].numpy()
+            return split({"x": y}, [len(block) for block in blocks])
 
-        return {"echo": OneShot(run, (GRAPH,), capacity)}
+        return {Echoing: OneShot(run, capacity)}
 
     return Family("echo", (EchoPipeline(),), open_sessions)
 

@@ -1,24 +1,20 @@
 """Each family's main operation through HTTP, against its raw graph in the same run."""
 
-import asyncio
 import json
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
+import uvloop
 
 from benchmarks.load import Figures, closed_loop
-from benchmarks.options import Options
+from benchmarks.options import Options, spread
+from benchmarks.raw import seconds_per_item
 from benchmarks.server import Server, running
-from model_store.golden import unpack
-from model_store.store import Store
 
 SHUTTLE = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 STEPS, TOKENS = 8, 32
+BATCHES = (1, 8, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -65,62 +61,41 @@ CASES = (
 
 
 def raw_requests_per_s(case: Case, threads: int, seconds: float) -> float:
-    """What the graphs alone reach at their best batch of 1, 8 and 32, in requests of this case."""
-    model = Store().resolve(case.model)
-    seconds_per_request = 0.0
-    for name, evaluations in case.graphs.items():
-        run = _runner(model.graph(name), unpack(model, name).inputs, threads)
-        fixed = isinstance(model.manifest.graphs[name].inputs[0].shape[0], int)
-        sizes = (1,) if fixed else (1, 8, 32)
-        seconds_per_request += evaluations * min(_seconds_per_call(run(size), seconds) / size for size in sizes)
-    return 1 / seconds_per_request
-
-
-def _runner(data: bytes, inputs: Any, threads: int) -> Callable[[int], Callable[[], Any]]:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    def batch_of(size: int) -> Callable[[], Any]:
-        batch = {name: np.repeat(array[:1], size, 0) for name, array in inputs.items()}
-        return lambda: session.run(None, batch)
-
-    return batch_of
-
-
-def _seconds_per_call(run: Callable[[], Any], seconds: float) -> float:
-    run()
-    times = []
-    deadline = time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    """What the graphs alone reach at their best batch, in requests of this case."""
+    per_request = (
+        evaluations * seconds_per_item(case.model, name, threads, seconds, BATCHES)
+        for name, evaluations in case.graphs.items()
+    )
+    return 1 / sum(per_request)
 
 
 def measure(server: Server, case: Case, concurrency: int, seconds: float) -> Figures:
     body = json.dumps(case.body).encode()
-    return asyncio.run(closed_loop(server.url + case.path, body, concurrency, seconds))
+    return uvloop.run(closed_loop(server.url + case.path, body, concurrency, seconds))
 
 
 def main(options: Options) -> None:
     with running(intra_op_threads=str(options.threads)) as server:
         print(f"start to ready {server.seconds_to_ready:.1f} s, resident {server.resident_mb():.0f} MB\n")
-        print("| operation | clients | requests/s (spread) | p50 ms | p99 ms | of the raw graph's best |")
+        print("| operation | clients | requests/s | p50 ms | p99 ms | of the raw graphs' best |")
         print("|---|---|---|---|---|---|")
         for case in CASES:
-            raw = raw_requests_per_s(case, options.threads, options.seconds / 3)
+            measure(server, case, 8, options.seconds / 3)
             for concurrency in (1, 8, 32, 64):
-                runs = [measure(server, case, concurrency, options.seconds) for _ in range(options.repeats)]
-                print(_line(case, concurrency, runs, raw), flush=True)
+                pairs = [_pair(server, case, concurrency, options) for _ in range(options.repeats)]
+                print(_line(case, concurrency, pairs), flush=True)
         print(f"\nresident after the load {server.resident_mb():.0f} MB")
 
 
-def _line(case: Case, concurrency: int, runs: list[Figures], raw: float) -> str:
-    rates = sorted(run.requests_per_s for run in runs)
-    middle = sorted(runs, key=lambda run: run.requests_per_s)[len(runs) // 2]
-    spread = f"{rates[0]:.0f}-{rates[-1]:.0f}"
-    cells = (f"{middle.requests_per_s:.0f} ({spread})", f"{middle.p50_ms:.1f}", f"{middle.p99_ms:.1f}")
-    return f"| {case.title} | {concurrency} | {' | '.join(cells)} | {middle.requests_per_s / raw:.0%} |"
+def _pair(server: Server, case: Case, concurrency: int, options: Options) -> tuple[Figures, float]:
+    """What the service reaches, and right after it the raw graphs."""
+    figures = measure(server, case, concurrency, options.seconds)
+    return figures, raw_requests_per_s(case, options.threads, options.seconds / 3)
+
+
+def _line(case: Case, concurrency: int, pairs: list[tuple[Figures, float]]) -> str:
+    runs = sorted((run for run, _ in pairs), key=lambda run: run.requests_per_s)
+    middle = runs[len(runs) // 2]
+    ratios = spread([run.requests_per_s / raw for run, raw in pairs], 2)
+    rates = spread([run.requests_per_s for run in runs])
+    return f"| {case.title} | {concurrency} | {rates} | {middle.p50_ms:.1f} | {middle.p99_ms:.1f} | {ratios} |"

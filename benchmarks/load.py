@@ -3,12 +3,14 @@
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
 import numpy as np
 
+JSON_HEADERS = {"content-type": "application/json"}
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -27,11 +29,15 @@ def figures(latencies_s: list[float], elapsed_s: float) -> Figures:
     return Figures(len(ms), len(ms) / elapsed_s, float(np.median(ms)), float(np.percentile(ms, 99)))
 
 
-async def closed_loop(url: str, body: bytes, concurrency: int, seconds: float) -> Figures:
+async def closed_loop(
+    url: str, body: bytes, concurrency: int, seconds: float, headers: Mapping[str, str] = JSON_HEADERS
+) -> Figures:
     """`concurrency` clients that each send the next request when the last is answered. Raises on any status but 200."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     host, port = parts.hostname or "", parts.port or 80
-    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {"host": parts.netloc, **headers}.items())
+    head = f"POST {target} HTTP/1.1\r\n{lines}"
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
     began = time.perf_counter()
     clients = [_Client(request, began + seconds) for _ in range(concurrency)]
@@ -47,7 +53,7 @@ class _Client(asyncio.Protocol):
     def __init__(self, request: bytes, deadline: float) -> None:
         self.ended: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
         self._request, self._deadline = request, deadline
-        self._answer, self._latencies = b"", list[float]()
+        self._answer, self._expected, self._latencies = bytearray(), 0, list[float]()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -55,15 +61,17 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
-        end = self._answer.find(b"\r\n\r\n") + 4
-        length = _LENGTH.search(self._answer, 0, end) if end > 3 else None
-        if length is None or len(self._answer) < end + int(length[1]):
+        if not self._expected:
+            end = self._answer.find(b"\r\n\r\n") + 4
+            length = _LENGTH.search(self._answer, 0, end) if end > 3 else None
+            self._expected = end + int(length[1]) if length else 0
+        if not self._expected or len(self._answer) < self._expected:
             return
         if b" 200 " not in self._answer[:16]:
             self._end(RuntimeError(self._answer.decode(errors="replace")))
             return
         self._latencies.append(time.perf_counter() - self._began)
-        self._answer = b""
+        self._answer, self._expected = bytearray(), 0
         self._send()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -9,7 +9,8 @@ class ModelCard(BaseModel):
     """What a client may know of a model.
 
     `default` marks the model that a request of its family without `model` means; `aliases` are other names of this
-    version. `metrics` have their units in their names. `parameters` are the family's: shapes, classes, columns.
+    version. One that is not `loaded` is loaded with its next request. `metrics` have their units in their names.
+    `parameters` are the family's: shapes, classes, columns.
     """
 
     name: str
@@ -19,6 +20,7 @@ class ModelCard(BaseModel):
     default: bool
     aliases: list[str]
     operations: list[str]
+    loaded: bool = True
     device: str
     scope: str
     exactness: str

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from fivefold.images import Image
 from fivefold.operation import (
@@ -16,6 +16,7 @@ from fivefold.operation import (
     Chunk,
     InputRequest,
     Item,
+    NumberLists,
     Operation,
     SamplingRequest,
     Seed,
@@ -61,7 +62,7 @@ class FlowDecodeRequest(SeededRequest):
 
     data = frozenset({"latents"})
 
-    latents: list[list[FiniteFloat]] = Field(min_length=1)
+    latents: NumberLists
 
 
 class FlowInterpolateRequest(InputRequest):

@@ -11,11 +11,13 @@ from fivefold.operation import (
     JSON_TYPE,
     NPY_TYPE,
     PNG_TYPE,
+    AcceptArrays,
     Answer,
     AnyOperation,
     Chunk,
     InputRequest,
     Item,
+    NumberLists,
     Operation,
     SamplingRequest,
     Seed,
@@ -43,7 +45,7 @@ class GanSampleRequest(SamplingRequest, Conditioned):
 
     data = frozenset({"latents"})
 
-    latents: list[list[FiniteFloat]] | None = Field(None, min_length=1, description="z, one list per image")
+    latents: NumberLists | None = Field(None, description="z, one list per image")
 
 
 class GanSample(Item):
@@ -66,7 +68,9 @@ class GanInterpolateRequest(SeededRequest, Conditioned):
     data = frozenset({"latents"})
 
     seeds: list[Seed] | None = Field(None, min_length=2, max_length=2, description="the seeds of both ends")
-    latents: list[list[FiniteFloat]] | None = Field(None, min_length=2, max_length=2, description="z of both ends")
+    latents: Annotated[list[list[FiniteFloat]], Field(min_length=2, max_length=2), AcceptArrays] | None = Field(
+        None, description="z of both ends"
+    )
     frames: Annotated[int, Field(ge=2, le=64)] = 8
     space: Literal["z", "w"] = "z"
 

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from fivefold.images import Image
 
@@ -24,6 +33,37 @@ class Wire(BaseModel):
     """A value on the wire: unknown fields are refused, and so are NaN and the infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class AcceptArrays:
+    """Lets Python code give an array [n, D] in the place of n lists: it is kept as it is, and becomes lists in JSON.
+
+    Of an array only the number of items is checked. JSON is read as if this were not here.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        lists = handler(source)
+        return core_schema.json_or_python_schema(
+            json_schema=lists,
+            python_schema=core_schema.no_info_wrap_validator_function(_keep_array, lists),
+            serialization=core_schema.wrap_serializer_function_ser_schema(_as_lists, schema=lists),
+        )
+
+
+def _keep_array(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    if not hasattr(value, "__array__"):
+        return validate(value)
+    validate([[]] * len(value))
+    return value
+
+
+def _as_lists(value: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+    return serialize(value.tolist() if hasattr(value, "__array__") else value)
+
+
+NumberLists = Annotated[list[list[FiniteFloat]], Field(min_length=1), AcceptArrays]
+"""Numbers, one list per item; at least one item."""
 
 
 class Request(Wire):
@@ -65,7 +105,7 @@ class InputRequest(SeededRequest):
     data = frozenset({"images", "rows"})
 
     images: list[Image] | None = Field(None, min_length=1, description="PNG, JPEG or WebP, base64")
-    rows: list[list[FiniteFloat]] | None = Field(None, min_length=1, description="numbers, one list per item")
+    rows: NumberLists | None = Field(None, description="numbers, one list per item")
 
 
 class ItemError(Wire):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from fivefold.images import Image
 from fivefold.operation import (
@@ -15,6 +15,7 @@ from fivefold.operation import (
     Chunk,
     InputRequest,
     Item,
+    NumberLists,
     Operation,
     SamplingRequest,
     SeededRequest,
@@ -98,7 +99,7 @@ class VaeDecodeRequest(SeededRequest):
 
     data = frozenset({"latents"})
 
-    latents: list[list[FiniteFloat]] = Field(min_length=1)
+    latents: NumberLists
     output: Output = "mean"
 
 

@@ -18,6 +18,8 @@ Priority = Literal["interactive", "normal", "bulk"]
 
 # One killer input costs no more than the rows of one job.
 MAX_JOB_ROWS = 256
+# The formats in which this version writes jobs and reads events, ascending.
+FORMATS = (1,)
 # A failure is no step: its index lies beyond that of any step of a row.
 FAILED_STEP = 2**31 - 1
 

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     allow_public: bool = Field(False, description="listen beyond loopback although there are no API keys")
     keys_file: Path | None = Field(None, description="the API keys; without it everybody is let in")
     store: Path = DEFAULT_ROOT
+    aliases_file: Path | None = Field(
+        None, description="where this process's own queue keeps aliases; without it, aliases.json in the store"
+    )
     models: tuple[str, ...] = Field((), description='what to serve, "name" or "name@version"; empty: everything')
     device: Literal["auto", "cpu", "cuda"] = "auto"
     intra_op_threads: int = Field(max(1, (os.cpu_count() or 1) - 1), ge=1)

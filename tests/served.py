@@ -6,15 +6,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import uvicorn
-from toy import TOY, open_sessions
+from toy import TOY, ToyScaling, open_sessions
 
 from fivefold import Client
 from model_store.store import Model, Store
 from service.__main__ import build, in_thread
-from service.families.registry import Family
-from service.families.session import Session
+from service.arrays import Columns
+from service.families.family import Family, Sessions
+from service.families.session import OneShot
 from service.graph import Graph
-from service.jobs import Row
+from service.jobs import Block
 from service.settings import Settings
 from service.worker.loop import Worker
 
@@ -37,18 +38,17 @@ class Gate:
 
     @property
     def family(self) -> Family:
-        def gated(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
-            sessions = open_sessions(model, graphs)
-            inner = sessions["scale"].run
+        def gated(model: Model, graphs: Mapping[str, Graph], settings: Settings) -> Sessions:
+            sessions = open_sessions(model, graphs, settings)
+            inner = sessions[ToyScaling].run
 
-            def run(rows: Sequence[Row]) -> list:
+            def run(blocks: Sequence[Block]) -> Sequence[Columns]:
                 self.reached.set()
                 assert self.opened.wait(15)
-                self.batches.append(len(rows))
-                return inner(rows)
+                self.batches.append(sum(map(len, blocks)))
+                return inner(blocks)
 
-            sessions["scale"].run = run
-            return sessions
+            return {**sessions, ToyScaling: OneShot(run)}
 
         return Family("toy", TOY.pipelines, gated)
 

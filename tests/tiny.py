@@ -1,17 +1,18 @@
 """Tiny families with known answers: a Gaussian denoiser and an affine flow, as graphs in numpy."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from model_store.manifest import DiffusionParams, FlowParams, GraphSpec, Manifest, Params, Provenance
 from model_store.store import Model, ModelRef
-from service.arrays import Array, Arrays
+from service.arrays import Array, Arrays, item_of
 from service.families.session import Session
-from service.jobs import Event, Row
+from service.jobs import Block, Failure, Integers, Range
 
 SPREAD = 0.5  # the standard deviation of the tiny denoiser's images
 MEANS = np.array([-0.5, 0.5, 0.0], np.float32)  # by label; the last is "no class"
@@ -116,10 +117,32 @@ def flow_graphs() -> dict[str, NumpyGraph]:
     return {"forward": NumpyGraph(affine_forward), "inverse": NumpyGraph(affine_inverse)}
 
 
-def run(session: Session, rows: Sequence[Row]) -> list[list[Event]]:
-    """Every row's events, with all rows in every step."""
-    session.admit([(("job", place), row) for place, row in enumerate(rows)])
-    events: list[Event] = []
-    while ready := session.ready():
-        events += session.step(ready)
-    return [[event for event in events if event.row == place] for place in range(len(rows))]
+class ItemEvent(NamedTuple):
+    """One event of one item."""
+
+    kind: str
+    step: int
+    arrays: Arrays
+    failure: Failure | None
+
+
+def run(session: Session, *blocks: Block) -> list[list[ItemEvent]]:
+    """Every item's events, block after block, with all that are ready in every step."""
+    live = {str(place): np.ones(len(block), np.bool_) for place, block in enumerate(blocks)}
+    events = {name: [list[ItemEvent]() for _ in alive] for name, alive in live.items()}
+    for (name, alive), block in zip(live.items(), blocks, strict=True):
+        session.admit(Range(name, 0, len(alive)), block)
+    while resident := [one for name, alive in live.items() for one in ranges_of(name, np.flatnonzero(alive))]:
+        for of in session.step(session.ready(resident)):
+            places = blocks[int(of.job_id)].positions(of.rows)
+            for index, place in enumerate(places.tolist()):
+                item = ItemEvent(of.kind, int(of.steps[index]), item_of(of.columns, index), of.failure)
+                events[of.job_id][place].append(item)
+            live[of.job_id][places] &= not of.terminal
+    return [items for of_block in events.values() for items in of_block]
+
+
+def ranges_of(job_id: str, places: Integers) -> list[Range]:
+    """These positions of a block, ascending, as ranges."""
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return [Range(job_id, int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]

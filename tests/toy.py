@@ -27,7 +27,7 @@ from model_store.manifest import GraphSpec, Manifest, Params, Provenance, Tensor
 from model_store.store import Model, Store, file_spec
 from service import rng
 from service.arrays import Columns, split
-from service.families.family import Sessions
+from service.families.family import Family, Sessions
 from service.families.inputs import input_block
 from service.families.pipeline import (
     FieldColumns,
@@ -39,7 +39,6 @@ from service.families.pipeline import (
     count_of,
     prepare_block,
 )
-from service.families.registry import Family
 from service.families.session import OneShot, ResidentRows, gather, parameters_of
 from service.graph import Graph
 from service.jobs import Block, Events, Parameters, Range
@@ -115,7 +114,10 @@ COUNT: Operation[ToyCountRequest, Answer[ToyCounted], ToyTick] = Operation(
 
 @dataclass(frozen=True)
 class ToyScaling(Parameters):
+    """`ms` is for families of tests whose device takes its time."""
+
     graphs = ("scale",)
+    ms: float = 0.0
 
 
 @dataclass(frozen=True)

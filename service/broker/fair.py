@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.jobs import Job
 
-Flow = tuple[str, str]
+ShareKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -15,23 +15,23 @@ class Ticket:
 
     finish: float
     order: int
-    flow: Flow
+    share_key: ShareKey
     predicted_seconds: float
     share: float
 
 
 class FairQueue:
-    """Queued job ids by F = max(V, F of the flow's last job) + predicted_seconds / weight of tenant and class.
+    """Queued job ids by F = max(V, F of the last job of its share) + predicted_seconds / weight of tenant and class.
 
-    A flow is a tenant and a class. V is the virtual start of the job that began last (start-time fair queueing, Goyal
-    et al. 1997): a flow that was away joins at V and is owed nothing for its absence.
+    A share is that of a tenant and a class. V is the virtual start of the job that began last (start-time fair
+    queueing, Goyal et al. 1997): a share that was away joins at V and is owed nothing for its absence.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = weights
         self.predicted_seconds = 0.0
         self._virtual_time = 0.0
-        self._flows: dict[Flow, float] = {}
+        self._last_finish: dict[ShareKey, float] = {}
         self._tickets: dict[str, Ticket] = {}
         self._heap: list[tuple[float, int, str]] = []
         self._arrivals = 0
@@ -40,16 +40,16 @@ class FairQueue:
         return len(self._tickets)
 
     def push(self, job: Job) -> Ticket:
-        """Queue a job behind its flow."""
+        """Queue a job behind those of its tenant and class."""
         finish = self.finish_of(job)
-        flow = job.tenant, job.priority
-        self._flows[flow] = finish
+        key = job.tenant, job.priority
+        self._last_finish[key] = finish
         self._arrivals += 1
-        return self.put_back(job.id, Ticket(finish, self._arrivals, flow, job.predicted_seconds, self._share(job)))
+        return self.put_back(job.id, Ticket(finish, self._arrivals, key, job.predicted_seconds, self._share(job)))
 
     def finish_of(self, job: Job) -> float:
         """The virtual finish time that this job would have."""
-        return max(self._virtual_time, self._flows.get((job.tenant, job.priority), 0.0)) + self._share(job)
+        return max(self._virtual_time, self._last_finish.get((job.tenant, job.priority), 0.0)) + self._share(job)
 
     def seconds_before(self, finish: float) -> float:
         """Predicted seconds of the jobs that go before one of this virtual finish time."""
@@ -72,14 +72,14 @@ class FairQueue:
         """The job leaves the queue for a worker: virtual time moves on."""
         ticket = self._leave(job_id)
         self._virtual_time = max(self._virtual_time, ticket.finish - ticket.share)
-        if len(self._flows) > 2 * len(self._tickets) + 16:
-            self._flows = {flow: last for flow, last in self._flows.items() if last > self._virtual_time}
+        if len(self._last_finish) > 2 * len(self._tickets) + 16:
+            self._last_finish = {key: last for key, last in self._last_finish.items() if last > self._virtual_time}
 
     def remove(self, job_id: str) -> None:
-        """The job leaves the queue for good: its flow gets its work back."""
+        """The job leaves the queue for good: its share gets the work back."""
         ticket = self._leave(job_id)
-        if ticket.flow in self._flows:
-            self._flows[ticket.flow] -= ticket.share
+        if ticket.share_key in self._last_finish:
+            self._last_finish[ticket.share_key] -= ticket.share
 
     def position(self, job_id: str) -> int:
         """How many jobs are before this one."""
@@ -94,7 +94,7 @@ class FairQueue:
         self.predicted_seconds -= ticket.predicted_seconds
         if not self._tickets:  # the busy period is over: nobody owes anything, and rounding errors are forgotten
             self.predicted_seconds = 0.0
-            self._flows.clear()
+            self._last_finish.clear()
         if len(self._heap) > 2 * len(self._tickets) + 64:
             self._heap = [entry for entry in self._heap if self._holds(entry)]
             heapq.heapify(self._heap)

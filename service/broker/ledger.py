@@ -1,7 +1,7 @@
-"""Every job of a queue and what may happen to it. Pure: time is an argument, and waiting is somebody else's."""
+"""Every job of a queue and what may happen to it. Pure: time is an argument, and waiting is the broker's."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
@@ -21,7 +21,7 @@ class Ledger:
     A job that has ended is kept for a while, so that its answer can be asked for again.
     """
 
-    def __init__(self, limits: Limits, changed: Callable[[str], None]) -> None:
+    def __init__(self, limits: Limits, changed: Callable[[Record], None]) -> None:
         self.limits, self._changed = limits, changed
         self.dead: dict[str, DeadJob] = {}
         self._records: dict[str, Record] = {}
@@ -104,6 +104,17 @@ class Ledger:
                 self._lease(record, now)
         return lost
 
+    def holds(self, lease: Lease) -> bool:
+        """True where the job still runs by this lease."""
+        return self._held(lease) is not None
+
+    def lapse(self, leases: Iterable[Lease]) -> None:
+        """These leases run out at once: their worker is known to be gone."""
+        for record in filter(None, map(self._held, leases)):
+            record.leased_until = 0.0
+            del self._leased[record.job.id]
+            self._leased = {record.job.id: record, **self._leased}
+
     def release(self, leases: Sequence[Lease]) -> None:
         for record in filter(None, map(self._held, leases)):
             self._stop_running(record)
@@ -123,7 +134,7 @@ class Ledger:
                 record.queue.drain.finish(record.job.predicted_seconds, now)
                 record.finish()
                 self._keep(record, now)
-            self._changed(record.job.id)
+            self._changed(record)
         return lost
 
     def replay(self, job_id: str, now: float) -> None:
@@ -231,7 +242,7 @@ class Ledger:
             record.queue.ready.remove(record.job.id)
         record.end(state, failure)
         self._keep(record, now)
-        self._changed(record.job.id)
+        self._changed(record)
 
     def _keep(self, record: Record, now: float) -> None:
         record.ended_at = now

@@ -3,34 +3,40 @@
 import asyncio
 import time
 from asyncio import Future
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 
-from service.broker.base import Accepted, ControlMessage, DeadJob, Depth, Emission, JobStatus, Limits, WorkerStatus
+from service.broker.aliases import AliasFile
+from service.broker.base import Accepted, DeadJob, Depth, Emission, JobStatus, Limits
 from service.broker.ledger import Ledger
+from service.broker.record import Record
 from service.broker.wake import Doorbell, Topic, until
-from service.jobs import Event, Job, Lease
+from service.jobs import FORMATS, Events, Job, Lease
+from service.workers import ControlMessage, WorkerStatus
 
 
 class MemoryBroker:
     """Producer, Consumer and Admin without a server. `clock` gives seconds since the epoch.
 
-    Nothing polls: whoever waits holds a future of its own loop. What expires is swept by the calls, of which a living
+    Nothing polls: what waits holds a future of its own loop. What expires is swept by the calls, of which a living
     worker makes several a second.
     """
 
-    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.time) -> None:
-        self.clock = clock
+    formats = FORMATS
+
+    def __init__(self, limits: Limits, aliases: AliasFile, clock: Callable[[], float] = time.time) -> None:
+        self.clock, self._aliases = clock, aliases
         self._lock = Lock()
         self._bell = Doorbell(self._lock)
         self._cancelled: Topic[str] = Topic(self._lock, self._bell)
         self._control: Topic[ControlMessage] = Topic(self._lock, self._bell)
-        self._ledger = Ledger(limits or Limits(), self._wake_readers)
-        self._readers: dict[str, list[Future[None]]] = {}
+        self._ledger = Ledger(limits, self._wake_readers)
+        self._readers: defaultdict[str, list[Future[None]]] = defaultdict(list)
+        self._finishers: defaultdict[str, list[Future[None]]] = defaultdict(list)
         self._takers: list[Future[None]] = []
         self._workers: dict[str, WorkerStatus] = {}
-        self._aliases: dict[str, str] = {}
 
     async def submit(self, job: Job) -> Accepted:
         with self._lock:
@@ -38,7 +44,7 @@ class MemoryBroker:
             self._wake_takers()
             return accepted
 
-    async def events(self, job_id: str) -> AsyncIterator[Event]:
+    async def events(self, job_id: str) -> AsyncIterator[Events]:
         with self._lock:
             record, position = self._ledger.record(job_id), 0
         while True:
@@ -46,7 +52,7 @@ class MemoryBroker:
                 fresh, alive = record.events[position:], record.alive
                 if alive and not fresh:
                     future = asyncio.get_running_loop().create_future()
-                    self._readers.setdefault(job_id, []).append(future)
+                    self._readers[job_id].append(future)
             for event in fresh:
                 yield event
             position += len(fresh)
@@ -54,6 +60,16 @@ class MemoryBroker:
                 return
             if not fresh:
                 await future
+
+    async def ends(self, job_id: str) -> Sequence[Events]:
+        with self._lock:
+            record = self._ledger.record(job_id)
+            if not record.alive:
+                return record.ends
+            future: Future[None] = asyncio.get_running_loop().create_future()
+            self._finishers[job_id].append(future)
+        await future
+        return record.ends
 
     async def status(self, job_id: str, tenant: str) -> JobStatus:
         with self._lock:
@@ -109,6 +125,17 @@ class MemoryBroker:
         with self._lock:
             return self._ledger.emit(emissions, self.clock())
 
+    def holds(self, lease: Lease) -> bool:
+        """True where the job still runs by this lease."""
+        with self._lock:
+            return self._ledger.holds(lease)
+
+    def lapse(self, leases: Sequence[Lease]) -> None:
+        """Their worker is known to be gone: other workers take over at once."""
+        with self._lock:
+            self._ledger.lapse(leases)
+            self._wake_takers()
+
     async def cancelled(self) -> AsyncIterator[str]:
         return self._cancelled.listen()
 
@@ -138,16 +165,18 @@ class MemoryBroker:
             self._control.send(message)
 
     async def set_alias(self, alias: str, reference: str) -> None:
-        self._aliases[alias] = reference
+        await asyncio.to_thread(self._aliases.set, alias, reference)
 
     async def aliases(self) -> Mapping[str, str]:
-        return dict(self._aliases)
+        return self._aliases.all()
 
     async def close(self) -> None:
         """Nothing to let go."""
 
-    def _wake_readers(self, job_id: str) -> None:
-        self._bell.ring(self._readers.pop(job_id, ()))
+    def _wake_readers(self, record: Record) -> None:
+        self._bell.ring(self._readers.pop(record.job.id, ()))
+        if not record.alive:
+            self._bell.ring(self._finishers.pop(record.job.id, ()))
 
     def _wake_takers(self) -> None:
         self._bell.ring(self._takers)

@@ -1,16 +1,18 @@
 """A job's record: its state, its fence and the events that were published, each once."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from service.arrays import size_bytes
 from service.broker.base import JobStatus, State
 from service.broker.fair import Ticket
 from service.broker.model_queue import ModelQueue
-from service.jobs import Event, Failure, Job, Lease
+from service.broker.publication import Publication
+from service.jobs import Block, Events, Failure, Job, Lease, failed
 
-# A failure's event is no step: its index lies beyond that of any step of the row.
-GIVEN_UP = 2**31
+EVENT_BYTES = 32  # of a row in Events, beside its columns: row, step, compute_ms, progress
 
 
 @dataclass(eq=False)
@@ -27,25 +29,29 @@ class Record:
     attempts: int = 0
     leased_until: float = 0.0
     ended_at: float = 0.0
-    events: list[Event] = field(default_factory=list)
+    events: list[Events] = field(default_factory=list)
     detached: bool = field(init=False)
     request: bytes = field(init=False)
-    _ends: dict[int, Event] = field(default_factory=dict)
-    _steps: set[tuple[int, int]] = field(default_factory=set)
-    _progress: dict[int, float] = field(default_factory=dict)
+    _published: Publication = field(init=False)
+    _succeeded: bool = False
 
     def __post_init__(self) -> None:
         self.detached, self.request = self.job.detached, self.job.request
+        self._published = Publication(self.job.block.rows)
 
     @property
     def alive(self) -> bool:
         return self.state in ("queued", "running")
 
     @property
+    def ends(self) -> Sequence[Events]:
+        return [one for one in self.events if one.terminal]
+
+    @property
     def size_bytes(self) -> int:
-        """Of the arrays that came and went; they do not change once the job has ended."""
-        parts = chain((row.arrays for row in self.job.rows), (event.arrays for event in self.events))
-        return sum(array.nbytes for arrays in parts for array in arrays.values())
+        """Of what is kept of an ended job."""
+        held = sum(size_bytes(one.columns) + EVENT_BYTES * len(one) for one in self.events)
+        return held + self.job.block.rows.nbytes + len(self.request)
 
     def join(self, job: Job) -> None:
         """The same was asked again: what either wants is kept."""
@@ -67,46 +73,42 @@ class Record:
         """True where the lease is the newest and the job still runs."""
         return self.state == "running" and self.token == lease.token
 
-    def publish(self, events: Iterable[Event]) -> bool:
-        """Append what is new: a row's steps by id, its end once. True where every row has ended."""
-        for event in events:
-            if event.row in self._ends:
-                continue
-            if event.terminal:
-                self._ends[event.row] = event
-            elif (step := (event.row, event.index)) in self._steps:
-                continue
-            else:
-                self._steps.add(step)
-            self.events.append(event)
-            self._progress[event.row] = 1.0 if event.terminal else event.progress
-        return len(self._ends) == len(self.job.rows)
+    def publish(self, events: Iterable[Events]) -> bool:
+        """Append what is new. True where every row has ended."""
+        for one in events:
+            if (new := self._published.add(one)) is not None:
+                self.events.append(new)
+                self._succeeded = self._succeeded or new.kind == "done"
+        return self._published.complete
 
     def finish(self) -> None:
         """Every row has ended: the job is done if any of them is."""
-        self.state = "done" if any(end.kind == "done" for end in self._ends.values()) else "failed"
+        self._end("done" if self._succeeded else "failed")
 
     def end(self, state: State, failure: Failure) -> None:
         """Every row that has not ended fails."""
-        self.state = state
-        self.publish(
-            Event(self.job.id, row.index, GIVEN_UP, "failed", error=failure)
-            for row in self.job.rows
-            if row.index not in self._ends
-        )
+        self.publish([failed(self.job.id, self._published.unfinished(), failure)])
+        self._end(state)
 
     def status(self) -> JobStatus:
-        queued, ended = self.state == "queued", self.state in ("failed", "cancelled", "expired")
+        queued, unsuccessful = self.state == "queued", self.state in ("failed", "cancelled", "expired")
         return JobStatus(
             id=self.job.id,
             operation=self.job.operation,
             state=self.state,
-            rows=len(self.job.rows),
-            rows_finished=len(self._ends),
-            progress=sum(self._progress.values()) / len(self.job.rows),
+            rows=len(self.job.block),
+            rows_finished=self._published.finished,
+            progress=self._published.progress,
             submitted_at=self.submitted_at,
             ended_at=None if self.alive else self.ended_at,
             position=self.queue.ready.position(self.job.id) if queued else None,
             start_in_seconds=self.queue.start_in_seconds(self.ticket) if queued else None,
-            error=next((event.error for event in self.events if event.error), None) if ended else None,
+            error=next((one.failure for one in self.events if one.failure), None) if unsuccessful else None,
         )
+
+    def _end(self, state: State) -> None:
+        """Of what was asked, only the rows' names are kept: no worker needs the rest any more."""
+        block = self.job.block
+        nothing = np.broadcast_to(0.0, len(block))
+        self.state = state
+        self.job = replace(self.job, block=Block(block.parameters, block.rows, block.rows, nothing), request=b"")

@@ -134,7 +134,7 @@ def prepare_block(
     if refused:
         rows = np.delete(rows, list(refused))
         seeds = seeds[rows]
-    needed = np.broadcast_to(np.asarray(work, np.float64), (len(rows),))
+    needed = np.full(len(rows), work, np.float64)
     return Prepared(count, Block(parameters, rows, seeds, needed, columns or {}, shared or {}), refused)
 
 

@@ -1,13 +1,13 @@
 """Every broker under the same tests: one factory per broker."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import queue_server
-from queued import Clock, MakeBroker
+from queued import KINDS, Clock, MakeBroker, limits_of, memory_broker
 
-from service.broker.base import Broker, Limits
-from service.broker.memory import MemoryBroker
+from service.broker.base import Broker
 from service.broker.redis import RedisBroker
 
 
@@ -38,7 +38,7 @@ async def make_redis_broker(server: queue_server.Server, clock: Clock) -> AsyncI
         if brokers:
             with server.client as client:
                 client.flushall()
-        brokers.append(RedisBroker(server.url, Limits(**limits), clock))
+        brokers.append(RedisBroker(server.url, limits_of(**limits), KINDS, clock))
         return brokers[-1]
 
     yield make
@@ -47,11 +47,11 @@ async def make_redis_broker(server: queue_server.Server, clock: Clock) -> AsyncI
 
 
 @pytest.fixture(params=["memory", "redis"])
-def make_broker(request: pytest.FixtureRequest, clock: Clock) -> MakeBroker:
+def make_broker(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> MakeBroker:
     """make_broker(**limits): a broker of the kind under test, empty, on the test's clock."""
     if request.param == "redis":
         return request.getfixturevalue("make_redis_broker")
-    return lambda **limits: MemoryBroker(Limits(**limits), clock)
+    return lambda **limits: memory_broker(clock, tmp_path, **limits)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """What every broker promises: accepted once, ended once, in fair order, within bounds."""
 
 import asyncio
+import random
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from queued import (
     cancel,
     done,
     emit,
+    events_of,
     failure,
     finish,
     ident,
@@ -21,6 +24,7 @@ from queued import (
     name_of,
     read,
     replay,
+    seen,
     status_of,
     step,
     take,
@@ -29,8 +33,8 @@ from queued import (
 
 from fivefold.errors import IdempotencyConflict, NotFound, QueueFull
 from model_store.store import ModelRef
-from service.broker.base import Broker, ControlMessage, Depth, WorkerStatus
-from service.jobs import Event
+from service.broker.base import Broker, Depth
+from service.workers import ControlMessage, WorkerStatus
 
 
 async def test_a_job_goes_from_submit_to_its_last_event(broker: Broker) -> None:
@@ -415,11 +419,11 @@ async def test_ended_jobs_are_kept_for_their_time_and_then_forgotten(make_broker
 
 
 async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroker) -> None:
-    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 800}):
+    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 900}):
         broker = make_broker(**limits)
         for index in range(10):
             await broker.submit(job(f"j{index}"))
-            await emit(broker, await take_one(broker), [Event(f"j{index}", 0, 0, "done", {"x": np.zeros(100)})])
+            await emit(broker, await take_one(broker), [done(f"j{index}", x=np.zeros((1, 100)))])
         kept, _ = await broker.jobs("anonymous")
         assert [name_of(status.id) for status in kept] == ["j9", "j8", "j7"]
 
@@ -494,7 +498,7 @@ async def test_progress_is_the_part_of_the_work_that_is_done(broker: Broker, clo
     await broker.submit(job("a", rows=2, stream=True))
     lease = await take_one(broker)
     for row, index, progress, whole in ((0, 0, 0.25, 0.125), (0, 1, 0.5, 0.25), (1, 0, 0.5, 0.5), (1, 0, 0.9, 0.5)):
-        await emit(broker, lease, [replace(step("a", row, index), progress=progress)])
+        await emit(broker, lease, [replace(step("a", row, index), progress=np.array([progress]))])
         assert (await status_of(broker, "a")).progress == pytest.approx(whole)
     clock.advance(2.0)
     await finish(broker, lease)
@@ -552,7 +556,7 @@ async def test_depth_counts_what_waits_and_what_runs(broker: Broker) -> None:
 
 
 async def test_heartbeats_and_control_messages_arrive(broker: Broker, clock: Clock) -> None:
-    await broker.heartbeat(WorkerStatus("w", "cpu", "scope", ()))
+    await broker.heartbeat(WorkerStatus("w", "cpu", "scope"))
     clock.advance(3.0)
     (status,) = await broker.workers()
     assert (status.id, clock.now - status.beat_at) == ("w", 3.0)
@@ -590,11 +594,43 @@ async def test_a_job_that_ended_before_anybody_read_it_is_read_in_full(broker: B
     for name in "abc":  # what is heard of c comes after what is heard of b
         await answered(name)
         if name != "b":
-            assert await read(broker, name) == [done(name)]
-    assert await read(broker, "b") == [done("b")]
+            assert await read(broker, name) == seen([done(name)])
+    assert await read(broker, "b") == seen([done("b")])
 
 
 async def test_sixteen_tenths_of_a_second_fit_in_a_budget_of_sixteen_tenths(broker: Broker) -> None:
     for number in range(17):
         await broker.submit(job(str(number), seconds=0.1))
     assert len(await take(broker, budget=1.6)) == 16
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_ranges_a_rerun_cuts_each_event_is_published_once(
+    make_broker: MakeBroker, clock: Clock, seed: int
+) -> None:
+    chance, broker, steps = random.Random(seed), make_broker(max_attempts=9), 3
+    rows = chance.randint(1, 6)
+    await broker.submit(job("a", rows=rows, stream=True))
+    for reached in (*chance.choices(range(steps), k=2), steps + 1):  # the last of these workers gets to the end
+        (lease,) = await take(broker)
+        for index in range(reached):
+            cuts = sorted(chance.sample(range(1, rows), k=chance.randint(0, rows - 1)))
+            kind = "done" if index == steps else "step"
+            for start, stop in pairwise([0, *cuts, rows]):
+                await emit(broker, lease, [events_of("a", kind, list(range(start, stop)), index)])
+        clock.advance(1000.0)
+    published = await read(broker, "a")
+    assert sorted(event.id for event in published) == [f"{row}.{i}" for row in range(rows) for i in range(steps + 1)]
+    for row in range(rows):
+        assert [event.index for event in published if event.row == row] == list(range(steps + 1))
+
+
+async def test_the_ends_are_there_for_those_who_wait_and_those_who_come_later(broker: Broker) -> None:
+    await broker.submit(job("a", rows=3, stream=True))
+    lease = await take_one(broker)
+    waiting = [asyncio.create_task(broker.ends(ident("a"))) for _ in range(2)]
+    await emit(broker, lease, [step("a"), events_of("a", "done", [1, 2]), failure("a", 0)])
+    for ends in (*[await one for one in waiting], await broker.ends(ident("a"))):
+        assert [(event.row, event.kind) for event in seen(ends)] == [(1, "done"), (2, "done"), (0, "failed")]
+    with pytest.raises(NotFound):
+        await broker.ends(ident("b"))

@@ -5,15 +5,34 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from queue_server import Server
-from queued import Clock, M, MakeBroker, cancel, done, emit, finish, ident, job, name_of, read, replay, step, take
+from queued import (
+    KINDS,
+    Clock,
+    M,
+    MakeBroker,
+    cancel,
+    done,
+    emit,
+    finish,
+    ident,
+    job,
+    limits_of,
+    name_of,
+    read,
+    replay,
+    step,
+    take,
+)
 
 from fivefold.errors import QueueFull
+from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits
 from service.broker.memory import MemoryBroker
 from service.broker.redis import RedisBroker
@@ -31,13 +50,13 @@ class History(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = Clock()
         self.broker = self.make_broker(
-            Limits(lease_seconds=10.0, max_attempts=2, max_queue_seconds=8.0, result_ttl_seconds=1e9)
+            limits_of(lease_seconds=10.0, max_attempts=2, max_queue_seconds=8.0, result_ttl_seconds=1e9)
         )
         self.accepted: dict[str, int] = {}
         self.leases: list[Lease] = []
 
     def make_broker(self, limits: Limits) -> Broker:
-        return MemoryBroker(limits, self.clock)
+        return MemoryBroker(limits, AliasFile(Path("/nowhere/aliases.json")), self.clock)
 
     def run(self, call: Awaitable[AnswerT]) -> AnswerT:
         async def awaited() -> AnswerT:
@@ -68,7 +87,7 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data())
     def emit_some(self, data: st.DataObject) -> None:
         lease = data.draw(st.sampled_from(self.leases))
-        rows = data.draw(st.lists(st.sampled_from([row.index for row in lease.job.rows])))
+        rows = data.draw(st.lists(st.sampled_from(lease.job.block.rows.tolist())))
         self.run(
             emit(
                 self.broker,
@@ -135,7 +154,7 @@ def test_the_queue_between_machines_has_the_same_history(server: Server) -> None
         def make_broker(self, limits: Limits) -> Broker:
             with server.client as client:
                 client.flushall()
-            return RedisBroker(server.url, limits, self.clock)
+            return RedisBroker(server.url, limits, KINDS, self.clock)
 
     run_state_machine_as_test(RedisHistory, settings=settings(TestHistory.settings, max_examples=30))
 
@@ -164,7 +183,7 @@ async def test_two_workers_in_their_threads_serve_clients_of_a_third(make_broker
 
     async def ask(index: int) -> int:
         await broker.submit(job(f"j{index}", rows=2))
-        return len([event async for event in broker.events(ident(f"j{index}")) if event.kind == "done"])
+        return sum([len(one) async for one in broker.events(ident(f"j{index}")) if one.kind == "done"])
 
     workers = [in_thread(broker, work), in_thread(broker, work)]
     answers = [

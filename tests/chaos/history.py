@@ -14,9 +14,10 @@ from redis import Redis
 
 from fivefold.errors import NotFound, QueueFull
 from model_store.store import ModelRef
+from service.arrays import item_of
 from service.broker.base import Broker, QueueAway
 from service.broker.redis.keys import prefix, prefix_of
-from service.jobs import Event, Job, Row
+from service.jobs import Block, Events, Job, block_of
 
 AGAIN_SECONDS = 0.05
 
@@ -41,13 +42,12 @@ class History:
     def scale(self, *firsts: float, ms: float = 0.0, **fields: Any) -> Job:
         """A job with rows that begin with these numbers, each `ms` long."""
         xs = [np.array([first, *np.random.default_rng(i).random(3)], np.float32) for i, first in enumerate(firsts)]
-        rows = tuple(Row(i, i, {"x": x.reshape(toy.SHAPE)}, {"ms": ms}) for i, x in enumerate(xs))
-        return self._job("scale", rows, **fields)
+        return self._job("scale", block_of(toy.ToyScaling(ms), len(xs), x=np.stack(xs)), **fields)
 
-    def count(self, *steps: int, **fields: Any) -> Job:
-        """A job with rows of as many steps, as diffusion and text have them."""
-        rows = tuple(Row(i, i, params={"steps": wanted}, work=wanted) for i, wanted in enumerate(steps))
-        return self._job("count", rows, **fields)
+    def count(self, steps: int, rows: int = 1, **fields: Any) -> Job:
+        """A job with rows of so many steps, as diffusion has them."""
+        places = np.arange(rows)
+        return self._job("count", Block(toy.ToyCounting(steps), places, places, np.full(rows, float(steps))), **fields)
 
     async def submit(self, job: Job) -> str:
         """The id, once it is accepted: a queue that is away or full is asked again for the same job."""
@@ -57,7 +57,7 @@ class History:
             except (QueueAway, QueueFull):
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                self.expected[job.id] = [expected(job.session_kind, row) for row in job.rows]
+                self.expected[job.id] = expected(job.block)
                 return job.id
 
     async def submit_all(self, jobs: Iterable[Job]) -> list[str]:
@@ -70,7 +70,7 @@ class History:
         depth = await self.broker.depth(str(self.model))
         return depth.waiting_jobs + depth.running_jobs == 0
 
-    async def events(self, job_id: str) -> list[Event]:
+    async def events(self, job_id: str) -> list[Events]:
         """All of them, however often the queue goes away meanwhile."""
         while True:
             try:
@@ -87,27 +87,31 @@ class History:
             len(ends), lost, twice, max(attempts(client, job_id) for job_id, _ in ends if job_id not in poison)
         )
 
-    async def _ends(self, job_id: str) -> tuple[str, list[Event]]:
+    async def _ends(self, job_id: str) -> tuple[str, list[Events]]:
         try:
             return job_id, await self.events(job_id)
         except NotFound:
             return job_id, []
 
-    def _right(self, job_id: str, events: list[Event], poisonous: bool) -> bool:
-        ended = {event.row: event for event in events if event.terminal}
+    def _right(self, job_id: str, events: list[Events], poisonous: bool) -> bool:
+        ended = {row: (one, place) for one in events if one.terminal for place, row in enumerate(one.rows.tolist())}
         if poisonous:
-            return [event.kind for event in ended.values()] == ["failed"] * len(self.expected[job_id])
-        answers = {row: b"".join(map(bytes, event.arrays.values())) for row, event in ended.items()}
+            return [one.kind for one, _ in ended.values()] == ["failed"] * len(self.expected[job_id])
+        answers = {
+            row: b"".join(array.tobytes() for array in item_of(one.columns, place).values())
+            for row, (one, place) in ended.items()
+        }
         return answers == dict(enumerate(self.expected[job_id]))
 
-    def _job(self, kind: str, rows: tuple[Row, ...], seconds: float = 0.005, **fields: Any) -> Job:
+    def _job(self, kind: str, block: Block, seconds: float = 0.005, **fields: Any) -> Job:
         fields = {"detached": True, "request": b"{}"} | fields
         name = f"{self.model}-{secrets.token_hex(16)}"
-        return Job(name, self.model, f"/v1/toy/{kind}", kind, rows, seconds, **fields)
+        return Job(name, self.model, f"/v1/toy/{kind}", block, seconds, **fields)
 
 
-def _repeats(events: list[Event]) -> bool:
-    ids, ends = Counter(event.id for event in events), Counter(event.row for event in events if event.terminal)
+def _repeats(events: list[Events]) -> bool:
+    ids = Counter(pair for one in events for pair in zip(one.rows.tolist(), one.steps.tolist(), strict=True))
+    ends = Counter(row for one in events if one.terminal for row in one.rows.tolist())
     return any(times > 1 for times in (*ids.values(), *ends.values()))
 
 

@@ -67,7 +67,7 @@ async def test_a_worker_told_to_leave_hands_its_batch_back_and_another_gives_the
     start: Start, history: History, server: Server, streaming: bool
 ) -> None:
     leaving = start("worker", shutdown_seconds=0.1)
-    await history.submit_all(history.count(60, 40, 20, stream=streaming) for _ in range(4))
+    await history.submit_all(history.count(60, 3, stream=streaming) for _ in range(4))
     await eventually(history.running)
     leaving.signal(signal.SIGTERM)
     assert await asyncio.to_thread(leaving.exit_code) == 0

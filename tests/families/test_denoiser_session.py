@@ -1,79 +1,107 @@
-"""The denoiser's session: mixed rows in one step, exactly; previews; failures of one row alone."""
+"""The denoiser's session: mixed blocks in one step, exactly; previews; failures of one row alone."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
+from solving import Ancestral, replay_sample
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
 from fivefold.images import Image
-from service import images
-from service.arrays import fingerprint
+from service import images, rng
+from service.arrays import fingerprint, size_bytes
 from service.families.diffusion import FAMILY
-from service.families.diffusion.session import Denoiser, replay_sample
-from service.jobs import Event, Row
+from service.families.diffusion.parameters import Denoising
+from service.families.diffusion.session import Denoiser
+from service.families.diffusion.solvers import SOLVERS
+from service.families.diffusion.trajectories import Trajectories
+from service.jobs import Block, Events, Range, block_of
+from service.settings import Settings
 
 SAMPLE, ENHANCE = FAMILY.pipelines
 MODEL = tiny.diffusion_model()
-PIXELS = np.random.default_rng(0).uniform(size=(8, 8))
+PIXELS = np.random.default_rng(0).uniform(size=(4, 8, 8))
 MASK = Image(images.encode_png((np.arange(64).reshape(1, 8, 8) % 3 > 0).astype(np.float32)))
+OTHER = Image(images.encode_png((np.arange(64).reshape(1, 8, 8) % 5 > 1).astype(np.float32)))
 
 
 def session(function=tiny.gaussian_denoiser) -> tuple[Denoiser, tiny.NumpyGraph]:
     graph = tiny.NumpyGraph(function)
-    return FAMILY.open_sessions(MODEL, {"denoise": graph})["denoiser"], graph
+    return FAMILY.open_sessions(MODEL, {"denoise": graph}, Settings())[Denoising], graph
 
 
-def sample_rows(**request) -> list[Row]:
-    return SAMPLE.prepare(DiffusionSampleRequest.model_validate(request), MODEL)
+def sample_block(**request) -> Block:
+    return SAMPLE.prepare(DiffusionSampleRequest.model_validate(request), MODEL).block
 
 
-def enhance_rows(size: int = 64, **request) -> list[Row]:
-    pixels = {"rows": [PIXELS.ravel()[:size].tolist()]}
-    return ENHANCE.prepare(DiffusionEnhanceRequest.model_validate(pixels | request), MODEL)
+def enhance_block(size: int = 64, count: int = 1, **request) -> Block:
+    pixels = {"rows": PIXELS.reshape(4, 64)[:count, :size].tolist()}
+    return ENHANCE.prepare(DiffusionEnhanceRequest.model_validate(pixels | request), MODEL).block
 
 
-def mixed_rows() -> list[Row]:
-    """Solvers x step counts x guidance, and every task."""
+def mixed_blocks() -> list[Block]:
+    """Solvers x step counts x guidance, and every task; of one row and of several."""
     sampled = [
-        sample_rows(solver=solver, steps=steps, guidance=guidance, seed=steps, **{"class": "high"})
+        sample_block(n=steps, solver=solver, steps=steps, guidance=guidance, seed=steps, **{"class": "high"})
         for solver, steps, guidance in itertools.product(("heun", "dpmpp_2m", "ddim"), (1, 5), (1, 2.5))
     ]
     enhanced = [
-        enhance_rows(task="denoise", sigma=0.1),
-        enhance_rows(task="denoise", mode="sample", solver="heun", steps=4),
-        enhance_rows(16, task="super_resolve", steps=3, seed=4),
-        enhance_rows(4, task="super_resolve", factor=4, solver="ddim", steps=6),
-        enhance_rows(task="inpaint", masks=[MASK], steps=7, guidance=3, **{"class": "low"}),
+        enhance_block(task="denoise", sigma=0.1),
+        enhance_block(task="denoise", count=4, mode="sample", solver="heun", steps=4),
+        enhance_block(task="denoise", count=3, mode="sample", steps=5, guidance=2, **{"class": "low"}),
+        enhance_block(16, 3, task="super_resolve", steps=3, seed=4),
+        enhance_block(4, 2, task="super_resolve", factor=4, solver="ddim", steps=6, num_samples=2),
+        enhance_block(task="inpaint", count=2, masks=[MASK], steps=7, guidance=3, **{"class": "low"}),
+        enhance_block(task="inpaint", count=2, masks=[MASK, OTHER], steps=3, solver="heun", num_samples=3),
     ]
-    return [row for rows in (*sampled, *enhanced) for row in rows]
+    return [*sampled, *enhanced]
 
 
-def bits(events: list[Event]) -> list[tuple[str, str]]:
-    return [(f"{event.kind} {event.index}", fingerprint([event.arrays])) for event in events]
+def bits(events: list[tiny.ItemEvent]) -> list[tuple[str, str]]:
+    arrays = [{name: array[None] for name, array in event.arrays.items()} for event in events]
+    return [(f"{event.kind} {event.step}", fingerprint(one, 1)) for event, one in zip(events, arrays, strict=True)]
+
+
+def rows_of(blocks: list[Block]) -> list[Block]:
+    return [block[row : row + 1] for block in blocks for row in range(len(block))]
 
 
 def test_rows_of_all_kinds_in_one_session_answer_as_they_do_alone() -> None:
-    rows = mixed_rows()
-    together = tiny.run(session()[0], rows)
-    for row, events in zip(rows, together, strict=True):
-        assert bits(events) == bits(tiny.run(session()[0], [row])[0])
+    blocks = mixed_blocks()
+    together = tiny.run(session()[0], *blocks)
+    for row, events in zip(rows_of(blocks), together, strict=True):
+        assert bits(events) == bits(tiny.run(session()[0], row)[0])
+
+
+def test_rows_that_take_turns_answer_as_they_do_together() -> None:
+    for block in mixed_blocks():
+        denoiser, _ = session()
+        denoiser.admit(Range("job", 0, len(block)), block)
+        turn, live, events = 0, set(range(len(block))), [[] for _ in block.rows]
+        while live:
+            turn += 1
+            for one in denoiser.step([Range("job", row, row + 1) for row in sorted(live) if (row + turn) % 2]):
+                (row,) = one.rows.tolist()
+                events[row].append((f"{one.kind} {one.steps[0]}", fingerprint(one.columns, 1)))
+                live -= {row} if one.terminal else set()
+        assert events == [bits(one) for one in tiny.run(session()[0], block)]
 
 
 def test_rows_of_all_kinds_share_one_call_per_step() -> None:
-    rows = mixed_rows()
+    blocks = mixed_blocks()
     denoiser, graph = session()
-    tiny.run(denoiser, rows)
-    assert len(graph.batches) == max(row.work / len(row.params["labels"]) for row in rows)
-    assert sum(graph.batches) == sum(row.work for row in rows)
+    tiny.run(denoiser, *blocks)
+    assert len(graph.batches) == max(block.work.max() / len(block.parameters.labels) for block in blocks)
+    assert sum(graph.batches) == sum(block.work.sum() for block in blocks)
 
 
 def test_every_step_is_previewed_once_and_the_end_follows() -> None:
-    for row, events in zip(rows := mixed_rows(), tiny.run(session()[0], rows), strict=True):
-        steps = row.params["steps"]
+    for row, events in zip(rows_of(blocks := mixed_blocks()), tiny.run(session()[0], *blocks), strict=True):
+        steps = row.parameters.steps * row.parameters.draws
         assert [event.kind for event in events] == ["step"] * steps + ["done"]
-        assert [event.index for event in events] == list(range(steps + 1))
+        assert [event.step for event in events] == list(range(steps + 1))
         assert [int(event.arrays["step"]) for event in events[:-1]] == list(range(1, steps + 1))
         for event in events:
             image = event.arrays["image"]
@@ -84,7 +112,7 @@ def test_every_step_is_previewed_once_and_the_end_follows() -> None:
 
 def test_guidance_mixes_the_class_with_no_class() -> None:
     def image(**request) -> np.ndarray:
-        return tiny.run(session()[0], sample_rows(seed=3, steps=1, **request))[0][-1].arrays["image"]
+        return tiny.run(session()[0], sample_block(seed=3, steps=1, **request))[0][-1].arrays["image"]
 
     none, plain = image(), image(**{"class": "high"})
     guided = image(guidance=0.5, **{"class": "high"})
@@ -94,10 +122,42 @@ def test_guidance_mixes_the_class_with_no_class() -> None:
 
 def test_the_posterior_mean_is_one_evaluation_at_the_given_noise_level() -> None:
     denoiser, graph = session()
-    done = tiny.run(denoiser, enhance_rows(task="denoise", sigma=0.1))[0][-1]
+    done = tiny.run(denoiser, enhance_block(task="denoise", sigma=0.1))[0][-1]
     shrink = tiny.SPREAD**2 / (tiny.SPREAD**2 + 0.2**2)
-    np.testing.assert_allclose(done.arrays["image"][0], ((2 * PIXELS - 1) * shrink + 1) / 2, atol=1e-6)
+    np.testing.assert_allclose(done.arrays["image"][0], ((2 * PIXELS[0] - 1) * shrink + 1) / 2, atol=1e-6)
     assert graph.batches == [1]
+
+
+def test_a_stochastic_solver_draws_its_noise_from_the_rows_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOLVERS, "ancestral", Ancestral)
+    block = sample_block(n=3, steps=4, solver="ddim", seed=2)
+    asked = replace(block, parameters=replace(block.parameters, solver="ancestral"))
+    together = tiny.run(session()[0], asked)
+    assert [bits(events) for events in together] == [bits(tiny.run(session()[0], row)[0]) for row in rows_of([asked])]
+    straight = tiny.run(session()[0], block)
+    for noisy, plain in zip(together, straight, strict=True):
+        first, last = bits(noisy)[0] == bits(plain)[0], bits(noisy)[-1] == bits(plain)[-1]
+        assert (first, last) == (True, False)
+
+
+def test_a_row_holds_no_more_bytes_than_it_needs() -> None:
+    denoiser, _ = session()
+    assert denoiser.capacity == Settings().session_bytes
+    for block in mixed_blocks():
+        part: Trajectories | None = Trajectories.start(block, MODEL.manifest.params)
+        while part is not None:
+            solver = sum(array.nbytes for array in vars(part.solver).values() if isinstance(array, np.ndarray))
+            draws = sum(size_bytes(draw) for draw in part.draws)
+            levels = part.solver.schedule.levels.nbytes
+            assert solver + draws + levels + size_bytes(block.columns) <= denoiser.need(block) * len(block)
+            _, part = part.advance("job", np.zeros_like(part.solver.x))
+
+
+def finished(denoiser: Denoiser, events: list[Events], rows: Range) -> list[Events]:
+    """The events of rows that are stepped to their end."""
+    while not any(one.terminal for one in events):
+        events += denoiser.step(denoiser.ready([rows]))
+    return events
 
 
 def test_a_graph_that_raises_leaves_every_row_where_it_was() -> None:
@@ -109,16 +169,16 @@ def test_a_graph_that_raises_leaves_every_row_where_it_was() -> None:
         return tiny.gaussian_denoiser(**inputs)
 
     denoiser, _ = session(unreliable)
-    row = sample_rows(steps=4, solver="heun")[0]
-    denoiser.admit([(("job", 0), row)])
-    events = denoiser.step(denoiser.ready())
+    block, rows = sample_block(n=2, steps=4, solver="heun"), Range("job", 0, 2)
+    denoiser.admit(rows, block)
+    events = [*denoiser.step([rows])]
     failing = True
     with pytest.raises(RuntimeError, match="out of memory"):
-        denoiser.step(denoiser.ready())
+        denoiser.step([rows])
     failing = False
-    while ready := denoiser.ready():
-        events += denoiser.step(ready)
-    assert bits(events) == bits(tiny.run(session()[0], [row])[0])
+    ended = finished(denoiser, events, rows)[-1]
+    alone = tiny.run(session()[0], block)
+    np.testing.assert_array_equal(ended.columns["image"], [one[-1].arrays["image"] for one in alone])
 
 
 def test_a_row_that_is_not_finite_fails_alone() -> None:
@@ -126,42 +186,77 @@ def test_a_row_that_is_not_finite_fails_alone() -> None:
         denoised = tiny.gaussian_denoiser(**inputs)["denoised"]
         return {"denoised": np.where(inputs["label"][:, None, None, None] == 0, np.float32(np.nan), denoised)}
 
-    rows = sample_rows(steps=3, **{"class": "low"}) + sample_rows(steps=3, **{"class": "high"})
-    low, high = tiny.run(session(poisoned)[0], rows)
+    good = sample_block(steps=3, **{"class": "high"})
+    low, high = tiny.run(session(poisoned)[0], sample_block(steps=3, **{"class": "low"}), good)
     assert [event.kind for event in low] == ["failed"]
-    assert low[0].error.code == "row_not_finite"
-    assert "step 1 of 3" in low[0].error.message
-    assert bits(high) == bits(tiny.run(session()[0], rows[1:])[0])
+    assert low[0].failure.code == "row_not_finite"
+    assert "step 1 of 3" in low[0].failure.message
+    assert bits(high) == bits(tiny.run(session()[0], good)[0])
 
 
-def test_a_row_whose_arithmetic_fails_fails_alone() -> None:
-    good, bad = enhance_rows(task="inpaint", masks=[MASK]) * 2
-    bad = Row(1, 0, {"measurement": bad.arrays["measurement"][:, :4], "mask": bad.arrays["mask"]}, bad.params)
-    answered, failed = tiny.run(session()[0], [good, bad])
-    assert answered[-1].kind == "done"
-    assert [event.kind for event in failed] == ["failed"]
-    assert failed[0].error.code == "row_failed"
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("places", [[0], [2], [1, 2], [0, 3], [0, 1, 2, 3]])
+def test_rows_of_one_block_that_are_not_finite_fail_and_the_others_go_on(solver: str, bad: float, places: list) -> None:
+    calls = itertools.count()
+
+    def poisoned(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        denoised = tiny.gaussian_denoiser(**inputs)["denoised"]
+        if next(calls) == 1:
+            denoised[places, 0, 3, 3] = bad
+        return {"denoised": denoised}
+
+    block = enhance_block(16, 4, task="super_resolve", steps=3, solver=solver)
+    answered, expected = tiny.run(session(poisoned)[0], block), tiny.run(session()[0], block)
+    for row, events in enumerate(answered):
+        if row in places:
+            assert events[-1].failure.code == "row_not_finite"
+            assert events[-1].failure.message.endswith("in step 1 of 3" if solver == "heun" else "in step 2 of 3")
+            assert bits(events[:-1]) == bits(expected[row][: len(events) - 1])
+        else:
+            assert bits(events) == bits(expected[row])
+
+
+def test_a_block_whose_arithmetic_fails_leaves_every_row_where_it_was() -> None:
+    good = enhance_block(task="inpaint", masks=[MASK])
+    bad = replace(good, columns={"measurement": good.columns["measurement"][:, :, :4]})
+    denoiser, rows = session()[0], Range("good", 0, 1)
+    denoiser.admit(rows, good)
+    denoiser.admit(Range("bad", 0, 1), bad)
+    with pytest.raises(ValueError, match="broadcast"):
+        denoiser.step([rows, Range("bad", 0, 1)])
+    denoiser.drop([Range("bad", 0, 1)])
+    ended = finished(denoiser, [], rows)[-1]
+    assert fingerprint(ended.columns, 1) == bits(tiny.run(session()[0], good)[0])[-1][1]
+
+
+def test_a_block_that_cannot_start_is_not_resident() -> None:
+    denoiser, rows = session()[0], Range("job", 0, 1)
+    with pytest.raises(KeyError, match="measurement"):
+        denoiser.admit(rows, block_of(Denoising(task="denoise"), 1))
+    with pytest.raises(KeyError, match="job"):
+        denoiser.drop([rows])
 
 
 def test_rows_that_are_dropped_take_no_further_part() -> None:
     denoiser, graph = session()
-    denoiser.admit([(("job", place), row) for place, row in enumerate(sample_rows(n=3, steps=5))])
-    denoiser.step(denoiser.ready())
-    denoiser.drop([("job", 1), ("unknown", 0)])
-    assert list(denoiser.ready()) == [("job", 0), ("job", 2)]
-    denoiser.step(denoiser.ready())
+    denoiser.admit(Range("job", 0, 3), sample_block(n=3, steps=5))
+    denoiser.step([Range("job", 0, 3)])
+    denoiser.drop([Range("job", 1, 2)])
+    denoiser.step([Range("job", 0, 1), Range("job", 2, 3)])
     assert graph.batches == [3, 2]
     denoiser.close()
-    assert not denoiser.ready()
+    with pytest.raises(KeyError, match="job"):
+        denoiser.step([Range("job", 0, 1)])
 
 
 def test_the_golden_sample_replays_what_single_rows_give() -> None:
-    from service import rng
-
-    noise = np.stack([rng.normal(seed, 0, 0, (1, 8, 8)) for seed in (4, 5)])
-    inputs = {"noise": noise, "label": np.array([1, 2]), "steps": np.array(6)}
+    inputs = {
+        "noise": rng.normal(np.array([4, 5]), 0, 0, (1, 8, 8)),
+        "label": np.array([1, 2]),
+        "steps": np.array(6),
+    }
     replayed = replay_sample(tiny.NumpyGraph(tiny.gaussian_denoiser), MODEL.manifest.params, inputs)["images"]
-    rows = sample_rows(solver="heun", steps=6, seed=4, **{"class": "high"})
-    rows += sample_rows(solver="heun", steps=6, seed=5)
-    sampled = [events[-1].arrays["image"] for events in tiny.run(session()[0], rows)]
-    np.testing.assert_array_equal((replayed + 1) / 2, sampled)
+    high = sample_block(solver="heun", steps=6, seed=4, **{"class": "high"})
+    sampled = tiny.run(session()[0], high, sample_block(solver="heun", steps=6, seed=5))
+    np.testing.assert_array_equal((replayed + 1) / 2, [events[-1].arrays["image"] for events in sampled])

@@ -10,7 +10,9 @@ from fivefold.images import Image
 from service import images
 from service.arrays import fingerprint
 from service.families.diffusion import FAMILY
-from service.jobs import Event
+from service.families.diffusion.parameters import Denoising
+from service.families.pipeline import ItemStep, Results
+from service.settings import Settings
 
 _, ENHANCE = FAMILY.pipelines
 MODEL = tiny.diffusion_model()
@@ -25,43 +27,51 @@ def request(**fields) -> DiffusionEnhanceRequest:
     return DiffusionEnhanceRequest.model_validate(defaults | fields)
 
 
-def events(*requests: DiffusionEnhanceRequest) -> tuple[list[list[Event]], list[int]]:
+def events(*requests: DiffusionEnhanceRequest) -> tuple[list[list[tiny.ItemEvent]], list[int]]:
     graph = tiny.NumpyGraph(tiny.gaussian_denoiser)
-    rows = [row for each in requests for row in ENHANCE.prepare(each, MODEL)]
-    return tiny.run(FAMILY.open_sessions(MODEL, {"denoise": graph})["denoiser"], rows), graph.batches
+    blocks = [ENHANCE.prepare(each, MODEL).block for each in requests]
+    session = FAMILY.open_sessions(MODEL, {"denoise": graph}, Settings())[Denoising]
+    return tiny.run(session, *blocks), graph.batches
+
+
+def bits(event: tiny.ItemEvent, *names: str) -> str:
+    """The fingerprint of these arrays of an event, or of all."""
+    return fingerprint({name: event.arrays[name][None] for name in names or event.arrays}, 1)
 
 
 def test_the_spread_of_the_draws_is_that_of_the_posterior() -> None:
     (of_row,), _ = events(request(num_samples=DRAWS))
-    (fields,) = ENHANCE.render(request(num_samples=DRAWS), of_row[-1:], MODEL)
+    columns = {name: array[None] for name, array in of_row[-1].arrays.items()}
+    fields = ENHANCE.render(request(num_samples=DRAWS), Results(np.zeros(1, np.int64), columns), MODEL)
     known = KNOWN[0] == 1
-    assert fields["uncertainty"][0, known].max() < 1e-3
+    assert fields["uncertainty"][0, 0, known].max() < 1e-3
     # The tiny images' pixels are N(-0.5, 0.5^2) on the scale of [-1, 1]: 0.25 of [0, 1], clipped there.
-    assert fields["uncertainty"][0, ~known].mean() == pytest.approx(2 * 0.21, abs=0.05)
-    assert fields["mean"][0, known] == pytest.approx(0.4, abs=1e-6)
+    assert fields["uncertainty"][0, 0, ~known].mean() == pytest.approx(2 * 0.21, abs=0.05)
+    assert fields["mean"][0, 0, known] == pytest.approx(0.4, abs=1e-6)
 
 
 def test_the_first_draw_is_the_one_that_is_drawn_alone() -> None:
     (one,), _ = events(request())
     (several,), batches = events(request(num_samples=3))
-    assert fingerprint([{"image": one[-1].arrays["image"]}]) == fingerprint([{"image": several[-1].arrays["image"]}])
+    assert bits(one[-1], "image") == bits(several[-1], "image")
     assert {"mean", "uncertainty"} & set(one[-1].arrays) == set()
-    assert len(batches) == 3 * STEPS == ENHANCE.prepare(request(num_samples=3), MODEL)[0].work
+    assert len(batches) == 3 * STEPS == ENHANCE.prepare(request(num_samples=3), MODEL).block.work[0]
 
 
 def test_steps_are_counted_through_all_draws_and_streamed_once() -> None:
     (of_row,), _ = events(request(num_samples=3))
-    previews = [ENHANCE.chunk(request(), event, {}, MODEL) for event in of_row[:-1]]
+    steps = [ItemStep(0, event.step, event.arrays) for event in of_row[:-1]]
+    previews = [ENHANCE.chunk(request(), step, {}, MODEL) for step in steps]
     assert [preview["step"] for preview in previews] == list(range(1, 3 * STEPS + 1))
     assert {preview["steps"] for preview in previews} == {3 * STEPS}
-    assert len({event.id for event in of_row}) == len(of_row)
+    assert [event.step for event in of_row] == list(range(len(of_row)))
 
 
 def test_rows_of_many_draws_and_of_one_share_their_steps() -> None:
     (several, one), batches = events(request(num_samples=2), request(seed=9))
     assert batches == [2] * STEPS + [1] * STEPS
     for row, alone in ((several, events(request(num_samples=2))[0][0]), (one, events(request(seed=9))[0][0])):
-        assert fingerprint([row[-1].arrays]) == fingerprint([alone[-1].arrays])
+        assert bits(row[-1]) == bits(alone[-1])
 
 
 def test_denoising_draws_nothing() -> None:

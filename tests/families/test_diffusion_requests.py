@@ -9,7 +9,10 @@ from fivefold.errors import InvalidInput
 from fivefold.images import Image
 from service import images
 from service.families.diffusion import FAMILY
-from service.families.diffusion.steering import label_of
+from service.families.diffusion.guidance import label_of
+from service.families.diffusion.parameters import Denoising
+from service.families.pipeline import ItemStep, Prepared, Results
+from service.settings import Settings
 
 SAMPLE, ENHANCE = FAMILY.pipelines
 MODEL = tiny.diffusion_model()
@@ -21,8 +24,17 @@ def mask(height: int = 8, width: int = 8, level: int = 255) -> Image:
     return Image(images.encode_png(np.full((1, height, width), level / 255, np.float32)))
 
 
-def prepared(pipeline, **request):
+def prepared(pipeline, **request) -> Prepared:
     return pipeline.prepare(pipeline.operation.request.model_validate(request), MODEL)
+
+
+def answered(pipeline, request, model=MODEL) -> tuple[dict, dict]:
+    """The columns of fields of a request of one item, and the fields of its first preview."""
+    session = FAMILY.open_sessions(model, {"denoise": tiny.NumpyGraph(tiny.gaussian_denoiser)}, Settings())[Denoising]
+    (events,) = tiny.run(session, pipeline.prepare(request, model).block)
+    columns = {name: array[None] for name, array in events[-1].arrays.items()}
+    preview = pipeline.chunk(request, ItemStep(0, events[0].step, events[0].arrays), {}, model)
+    return pipeline.render(request, Results(np.zeros(1, np.int64), columns), model), preview
 
 
 def refusal(pipeline, **request) -> InvalidInput:
@@ -42,10 +54,10 @@ def refusal(pipeline, **request) -> InvalidInput:
     ],
 )
 def test_work_is_the_number_of_evaluations(request_: dict, work: int) -> None:
-    rows = prepared(SAMPLE, **request_)
-    assert [row.work for row in rows] == [work]
+    block = prepared(SAMPLE, **request_).block
+    assert block.work.tolist() == [work]
     graph = tiny.NumpyGraph(tiny.gaussian_denoiser)
-    tiny.run(FAMILY.open_sessions(MODEL, {"denoise": graph})["denoiser"], rows)
+    tiny.run(FAMILY.open_sessions(MODEL, {"denoise": graph}, Settings())[Denoising], block)
     assert sum(graph.batches) == work
 
 
@@ -100,26 +112,58 @@ def test_a_mask_of_one_image_is_refused_with_that_image() -> None:
 
 
 def test_white_is_known_from_128_on() -> None:
-    rows = prepared(ENHANCE, task="inpaint", rows=[PIXELS] * 2, masks=[mask(level=127), mask(level=128)])
-    assert [bool(row.arrays["mask"].all()) for row in rows] == [False, True]
-    assert rows[0].arrays["measurement"].max() == 0
+    block = prepared(ENHANCE, task="inpaint", rows=[PIXELS] * 2, masks=[mask(level=127), mask(level=128)]).block
+    assert block.columns["mask"].reshape(2, 64).all(1).tolist() == [False, True]
+    assert block.columns["measurement"][0].max() == 0
 
 
 def test_one_mask_serves_all_images() -> None:
-    rows = prepared(ENHANCE, task="inpaint", rows=[PIXELS] * 3, masks=[mask()])
-    assert all(row.arrays["mask"].all() for row in rows)
+    block = prepared(ENHANCE, task="inpaint", rows=[PIXELS] * 3, masks=[mask()]).block
+    assert block.shared["mask"].shape == (1, 8, 8)
+    assert block.shared["mask"].all()
+    assert set(block.columns) == {"measurement"}
+
+
+def test_images_and_masks_that_cannot_be_read_are_skipped_with_their_own_reasons() -> None:
+    rows, masks = [PIXELS, PIXELS[:3], PIXELS, PIXELS], [mask(), mask(), mask(4, 4), mask(level=0)]
+    skipped = prepared(ENHANCE, task="inpaint", rows=rows, masks=masks, on_error="skip")
+    assert skipped.block.rows.tolist() == [0, 3]
+    assert skipped.refusals[1].startswith("3 numbers given, 64 expected")
+    assert skipped.refusals[2] == "masks.2: 4 x 4 pixels given, 8 x 8 expected: resize or crop the image"
+    assert [known.all() for known in skipped.block.columns["mask"]] == [True, False]
+
+
+@pytest.mark.parametrize("masks", [[mask(4, 4), mask(4, 4)], [mask(), mask(4, 4)]])
+def test_where_no_item_is_left_the_request_is_refused(masks: list[Image]) -> None:
+    error = refusal(ENHANCE, task="inpaint", rows=[PIXELS[:3], PIXELS], masks=masks, on_error="skip")
+    assert [invalid.place for invalid in error.invalid] == ["rows.0", "rows.1"]
+
+
+def test_a_given_noise_level_is_every_items_and_an_estimated_one_its_own() -> None:
+    rows = [PIXELS, np.random.default_rng(0).uniform(size=64).tolist()]
+    given = prepared(ENHANCE, task="denoise", rows=rows, sigma=0.25).block
+    assert given.columns["sigma"].tolist() == [0.25, 0.25]
+    estimated = prepared(ENHANCE, task="denoise", rows=rows).block.columns["sigma"]
+    assert estimated.dtype == np.float64
+    assert estimated[0] < estimated[1]
+
+
+def test_parameters_name_what_the_request_asks_for() -> None:
+    guided = prepared(SAMPLE, steps=4, solver="ddim", guidance=2, **{"class": "high"}).block.parameters
+    assert guided == Denoising(solver="ddim", steps=4, labels=(1, 2), guidance=2.0)
+    mean = prepared(ENHANCE, task="denoise", rows=[PIXELS], steps=9).block.parameters
+    assert mean == Denoising(task="denoise", solver="ddim", steps=1, labels=(2,))
+    draws = prepared(ENHANCE, task="super_resolve", factor=4, rows=[PIXELS[:4]], num_samples=3).block.parameters
+    assert draws == Denoising(task="super_resolve", labels=(2,), factor=4, draws=3)
 
 
 def test_the_noise_level_is_estimated_where_it_is_left_out_and_answered() -> None:
     model = tiny.diffusion_model((1, 28, 28))
     noisy = (0.5 + 0.1 * np.random.default_rng(0).normal(size=784)).clip(0, 1).tolist()
     request = DiffusionEnhanceRequest(task="denoise", rows=[noisy])
-    session = FAMILY.open_sessions(model, {"denoise": tiny.NumpyGraph(tiny.gaussian_denoiser)})["denoiser"]
-    events = tiny.run(session, ENHANCE.prepare(request, model))[0]
-    fields = ENHANCE.render(request, events[-1:], model)[0]
-    assert fields["sigma"] == pytest.approx(0.1, rel=0.1)
-    preview = ENHANCE.chunk(request, events[0], {}, model)
-    assert preview["sigma"] == pytest.approx(fields["sigma"])
+    fields, preview = answered(ENHANCE, request, model)
+    assert fields["sigma"][0] == pytest.approx(0.1, rel=0.1)
+    assert preview["sigma"] == pytest.approx(fields["sigma"][0])
 
 
 @pytest.mark.parametrize(
@@ -133,11 +177,9 @@ def test_the_noise_level_is_estimated_where_it_is_left_out_and_answered() -> Non
 )
 def test_answers_and_previews_have_the_fields_of_the_contract(pipeline, request_: dict, names: set[str]) -> None:
     request = pipeline.operation.request.model_validate(request_)
-    session = FAMILY.open_sessions(MODEL, {"denoise": tiny.NumpyGraph(tiny.gaussian_denoiser)})["denoiser"]
-    events = tiny.run(session, pipeline.prepare(request, MODEL))[0]
-    fields = pipeline.render(request, events[-1:], MODEL)[0]
-    assert set(fields) == names
+    columns, preview = answered(pipeline, request)
+    assert set(columns) == names
+    fields = {name: column[0] for name, column in columns.items()}
     item = pipeline.operation.answer.model_fields["items"].annotation.__args__[0].__args__[0]
     item.model_validate({"index": 0, "seed": 0} | fields | {"image": Image(images.encode_png(fields["image"]))})
-    preview = pipeline.chunk(request, events[0], {}, MODEL)
     DiffusionPreview.model_validate({"index": 0} | preview | {"image": Image(images.encode_png(preview["image"]))})

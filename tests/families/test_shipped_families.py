@@ -5,12 +5,12 @@ import pytest
 import shipped
 from shipped import answers, loaded
 from sklearn.metrics import roc_auc_score
+from solving import replay_sample
 
 from fivefold.diffusion import DiffusionEnhanceRequest, DiffusionSampleRequest
 from fivefold.flow import FlowDecodeRequest, FlowEncodeRequest, FlowLogLikelihoodRequest, FlowSampleRequest
 from model_store import golden
 from service import images
-from service.families.diffusion.session import replay_sample
 from service.families.pipeline import Fields
 
 

@@ -13,6 +13,8 @@ from service import images
 from service.families.diffusion import FAMILY
 from service.families.diffusion.enhance import Enhance
 from service.families.diffusion.operators import Average, Mask, Operator, into_box, project, residual
+from service.families.diffusion.parameters import Denoising
+from service.settings import Settings
 
 SHAPE = (1, 8, 8)
 HALF_LEVEL = 0.5 / 255
@@ -49,6 +51,18 @@ def test_the_projection_keeps_what_was_measured_and_moves_once(operator: Operato
     np.testing.assert_allclose(project(operator, y, projected), projected, atol=4e-6)
 
 
+@pytest.mark.parametrize("operator", [*OPERATORS, Mask(np.random.default_rng(2).uniform(size=(5, 1, 8, 8)) > 0.5)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_block_is_projected_as_its_images_are(operator: Operator, channels: int) -> None:
+    truth, x = np.random.default_rng(0).uniform(size=(2, 5, channels, 8, 8)).astype(np.float32)
+    y = operator.apply(truth)
+    projected = project(operator, y, x)
+    for row in range(5):
+        own = Mask(operator.known[row]) if isinstance(operator, Mask) and operator.known.ndim == 4 else operator
+        np.testing.assert_array_equal(own.apply(truth[row]), y[row])
+        np.testing.assert_array_equal(project(own, y[row], x[row]), projected[row])
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 @given(truth=pictures, x=anything)
 @settings(max_examples=50)
@@ -72,11 +86,10 @@ def test_measurements_at_the_edge_of_the_box_are_kept(factor: int, level: float)
 
 def restore(request: dict) -> tuple[np.ndarray, float]:
     model = tiny.diffusion_model(SHAPE)
-    session = FAMILY.open_sessions(model, {"denoise": tiny.NumpyGraph(tiny.gaussian_denoiser)})["denoiser"]
+    session = FAMILY.open_sessions(model, {"denoise": tiny.NumpyGraph(tiny.gaussian_denoiser)}, Settings())[Denoising]
     asked = DiffusionEnhanceRequest.model_validate(request)
-    done = tiny.run(session, Enhance().prepare(asked, model))[0][-1]
-    fields = Enhance().render(asked, [done], model)[0]
-    return fields["image"], fields["consistency_error"]
+    done = tiny.run(session, Enhance().prepare(asked, model).block)[0][-1]
+    return done.arrays["image"], float(done.arrays["consistency_error"])
 
 
 @pytest.mark.parametrize("solver", ["heun", "dpmpp_2m", "ddim"])

@@ -4,13 +4,12 @@ import hashlib
 import hmac
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from starlette.datastructures import Headers
 
 from fivefold.errors import Unauthenticated
 from fivefold.operation import OperationScope
@@ -95,7 +94,7 @@ class KeyRing:
         ]
         self._clock = clock
 
-    def tenant_of(self, headers: Headers) -> Tenant:
+    def tenant_of(self, headers: Mapping[str, str]) -> Tenant:
         """Whose key it is. Raises Unauthenticated: no key, an unknown one, or one whose time is over."""
         if not (key := _key_in(headers)):
             raise Unauthenticated("no key given: send it as x-api-key, or as authorization: Bearer")
@@ -111,7 +110,7 @@ class KeyRing:
         return tenant
 
 
-def _key_in(headers: Headers) -> str:
+def _key_in(headers: Mapping[str, str]) -> str:
     """`x-api-key` before `authorization`, which a proxy may need for itself."""
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     return headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")

@@ -1,17 +1,17 @@
-"""Keys and scopes, request ids and headers: what every exchange goes through."""
+"""Keys and scopes, request ids and headers: what every request goes through."""
 
 import random
 import re
 import time
+from collections.abc import Callable, Mapping
 
 import structlog
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from prometheus_client import Counter, Histogram
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fivefold.errors import FivefoldError, Forbidden, InternalError
 from service.api.access.keys import ANONYMOUS, KeyRing, KeyScope, Tenant
-from service.api.media.problem_json import problem_response
 from service.telemetry import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -24,28 +24,31 @@ HEADERS = (
 # What needs no key: probes and scrapers have none, and the documentation is the same everywhere.
 OPEN_PATHS = frozenset({"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"})
 ADMIN_PATH = "/v1/admin"
+RenderError = Callable[[Scope, FivefoldError], ASGIApp]
+"""The answer that has an error; its form may depend on the path."""
 log = structlog.get_logger()
 
 
-def require(request: Request, scope: KeyScope) -> Tenant:
-    """Who asks. Raises Forbidden where the key has not the scope."""
-    tenant: Tenant = request.state.tenant
+def require(tenant: Tenant, scope: KeyScope) -> None:
+    """Raises Forbidden where the tenant's key has not the scope."""
     if scope not in tenant.scopes:
         raise Forbidden(
             f"this needs the scope {scope}, the key of {tenant.name} has {', '.join(sorted(tenant.scopes))}: "
             "use a key that has it"
         )
-    return tenant
 
 
-class Exchange:
-    """ASGI middleware: a request id, the tenant, plain headers, the metrics, and every error as a problem document.
+class RequestMiddleware:
+    """The outermost ASGI application: a request id, the tenant, plain headers, the metrics, and an answer for every
+    error, made by `render_error`.
 
-    The key is judged here, before any route and before the body is read, so that no route can be forgotten.
+    It writes `request_id`, `headers` and `tenant` into the request's state. The key is judged here, before any route
+    and before the body is read, so that no route can be forgotten.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing | None) -> None:
-        self.app, self.metrics, self.keys = app, metrics, keys
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing | None, render_error: RenderError) -> None:
+        self.app, self.keys, self.render_error = app, keys, render_error
+        self.metrics = RouteMetrics(metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,9 +56,9 @@ class Exchange:
             return
         began = time.perf_counter()
         status = 0
-        headers = Headers(scope=scope)
+        headers = header_values(scope)
         request_id = _request_id(headers)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, headers=headers)
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -72,31 +75,51 @@ class Exchange:
         except Exception as error:
             if status:  # the answer has begun: all that is left is to break it off
                 raise
-            await problem_response(public(error, request_id), request_id)(scope, receive, send_marked)
-        route = getattr(scope.get("route"), "path", "unknown")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
+            await self.render_error(scope, client_error_of(error, request_id))(scope, receive, send_marked)
+        self.metrics.count(getattr(scope.get("route"), "path", "unknown"), status, time.perf_counter() - began)
 
-    def _authenticate(self, scope: Scope, headers: Headers) -> None:
+    def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Write the tenant into the request's state. Raises Unauthenticated, Forbidden."""
         if (path := scope["path"]) in OPEN_PATHS:
             return
-        scope["state"]["tenant"] = ANONYMOUS if self.keys is None else self.keys.tenant_of(headers)
+        tenant = scope["state"]["tenant"] = ANONYMOUS if self.keys is None else self.keys.tenant_of(headers)
         if path.startswith(ADMIN_PATH):
-            require(Request(scope), "admin")
+            require(tenant, "admin")
+
+
+class RouteMetrics:
+    """The metrics of each route. Their children are kept: to look one up by its labels costs more than to count."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._requests: dict[tuple[str, int], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def count(self, route: str, status: int, seconds: float) -> None:
+        """One answer more, `seconds` after its request arrived."""
+        if (route, status) not in self._requests:
+            self._requests[route, status] = self._metrics.requests.labels(route, str(status))
+            self._seconds[route] = self._metrics.request_seconds.labels(route)
+        self._requests[route, status].inc()
+        self._seconds[route].observe(seconds)
+
+
+def header_values(scope: Scope) -> dict[str, str]:
+    """The headers by name, in lower case; of a repeated one the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
 def new_id() -> str:
-    """A name nobody else has. Not a secret: the system's randomness would cost each request a wait for the worker."""
+    """A unique name. Not a secret: the system's randomness would cost each request a wait for the worker."""
     return f"{random.getrandbits(128):032x}"
 
 
-def _request_id(headers: Headers) -> str:
+def _request_id(headers: Mapping[str, str]) -> str:
     given = headers.get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else new_id()
 
 
-def public(error: Exception, request_id: str) -> FivefoldError:
+def client_error_of(error: Exception, request_id: str) -> FivefoldError:
     """What the client may know of an error; the rest goes to the log."""
     if isinstance(error, FivefoldError):
         return error

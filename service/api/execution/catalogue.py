@@ -4,29 +4,55 @@ import asyncio
 import time
 from asyncio import Task
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+
+import structlog
 
 from fivefold.errors import NotReady, UnknownModel
 from model_store import store
 from model_store.store import Model, ModelRef, Store
-from service.broker.base import Admin, QueueAway, ServedModel, WorkerStatus
+from service.broker.base import Admin, QueueAway
+from service.jobs import FORMATS, Block
 from service.settings import Settings
+from service.workers import ServedModel, WorkerStatus
 
 FRESH_SECONDS = 0.25
 LOOK_SECONDS = 0.4  # a probe of readiness is answered within half a second, whatever the queue does
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Served:
-    """A model with a worker that serves it."""
+    """A model with a worker that serves it, loaded where any has loaded it; `formats` are those that all of its
+    workers read.
+    """
 
     model: Model
     worker: WorkerStatus
     as_served: ServedModel
+    formats: frozenset[int]
 
-    def predicted_seconds(self, session_kind: str, work: float) -> float:
-        return self.as_served.costs[session_kind].seconds(work)
+    @property
+    def format(self) -> int:
+        """The newest format of messages that this process writes and all workers of the model read. Raises NotReady."""
+        if not (common := self.formats.intersection(FORMATS)):
+            written, read = (", ".join(map(str, sorted(formats))) or "none" for formats in (FORMATS, self.formats))
+            raise NotReady(
+                f"jobs for {self.model.ref} are written here in the formats {written}, all of its workers read "
+                f"{read}: upgrade the older side",
+                retry_after_s=1.0,
+            )
+        return max(common)
+
+    def predicted_seconds(self, block: Block) -> float:
+        return block.parameters.seconds(len(block), float(block.work.sum()), self.as_served.costs)
+
+    def joined(self, worker: WorkerStatus, as_served: ServedModel) -> "Served":
+        """With one more worker."""
+        formats = self.formats.intersection(worker.formats)
+        if self.as_served.loaded and not as_served.loaded:
+            worker, as_served = self.worker, self.as_served
+        return Served(self.model, worker, as_served, formats)
 
 
 @dataclass
@@ -43,6 +69,8 @@ class Catalogue:
     _aliases: Mapping[str, str] = field(default_factory=dict)
     _resolved: dict[str, Model] = field(default_factory=dict)
     _served: dict[ModelRef, Served] = field(default_factory=dict)
+    _defaults: dict[str, ModelRef | None] = field(default_factory=dict)
+    _missing: set[ModelRef] = field(default_factory=set)
 
     async def served(self) -> Sequence[Served]:
         """Every model with a fresh heartbeat, by name and version."""
@@ -61,8 +89,10 @@ class Catalogue:
     async def default(self, family: str) -> ModelRef | None:
         """The model that a request without one means: the first of its family by name, in its default version."""
         await self._refresh()
-        own = {ref.name for ref, served in self._served.items() if served.model.manifest.params.family == family}
-        return self.model(min(own)).ref if own else None
+        if family not in self._defaults:
+            own = {ref.name for ref, served in self._served.items() if served.model.manifest.params.family == family}
+            self._defaults[family] = self.model(min(own)).ref if own else None
+        return self._defaults[family]
 
     async def reasons_not_ready(self) -> list[str]:
         """What is missing before every required model is served; empty where nothing is."""
@@ -115,12 +145,13 @@ class Catalogue:
         return self.model(str(ref))
 
     async def _refresh(self) -> None:
-        """One reading at a time, which everybody waits for; a failed one leaves no old view. Raises QueueAway."""
-        if self._reading is None or (self._reading.done() and self.clock() - self._seen_at >= FRESH_SECONDS):
-            self._reading = asyncio.create_task(self._read())
-        if not self._reading.done():
-            await asyncio.wait([self._reading])
-        self._reading.result()
+        """One reading at a time, which all callers share; a failed one leaves no old view. Raises QueueAway."""
+        reading = self._reading
+        if reading is None or (reading.done() and self.clock() - self._seen_at >= FRESH_SECONDS):
+            reading = self._reading = asyncio.create_task(self._read())
+        if not reading.done():
+            await asyncio.wait([reading])
+        reading.result()  # of the one that was waited for: by now there may be a newer one
 
     async def _read(self) -> None:
         try:
@@ -131,11 +162,25 @@ class Catalogue:
         finally:
             self._seen_at = now = self.clock()
         self._resolved.clear()
+        self._defaults.clear()
         self._workers = [worker for worker in workers if now - worker.beat_at <= self.settings.stale_after_seconds]
         known = {ref: served.model for ref, served in self._served.items()}
         self._served = {}
         for worker in self._workers:
-            for served in worker.models:
-                with suppress(UnknownModel):  # a worker with a store of its own
-                    model = known.get(served.ref) or self.model(str(served.ref))
-                    self._served[served.ref] = Served(model, worker, served)
+            for as_served in worker.models:
+                self._add(worker, as_served, known)
+
+    def _add(self, worker: WorkerStatus, as_served: ServedModel, known: Mapping[ModelRef, Model]) -> None:
+        """What a worker serves; a model that only its own store has is left out, and logged once."""
+        ref = as_served.ref
+        if ref in self._served:
+            self._served[ref] = self._served[ref].joined(worker, as_served)
+            return
+        try:
+            model = known.get(ref) or self.model(str(ref))
+        except UnknownModel:
+            if ref not in self._missing:
+                self._missing.add(ref)
+                log.warning("served_model_not_in_store", model=str(ref), worker=worker.id)
+            return
+        self._served[ref] = Served(model, worker, as_served, frozenset(worker.formats))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from service.api.execution.catalogue import Catalogue
-from service.api.execution.stored_jobs import Jobs
+from service.api.execution.stored_jobs import StoredJobs
 from service.broker.base import Admin, Producer
 from service.families.pipeline import Pipeline
 from service.settings import Settings
@@ -15,11 +15,9 @@ from service.settings import Settings
 class Queue(Producer, Admin, Protocol):
     """The faces of the broker that the API sees."""
 
-    async def close(self) -> None: ...
-
 
 @dataclass(frozen=True)
-class Rooms:
+class ApiContext:
     """`pipelines` are by the path of their operation; `waiting` counts requests by the job they wait for."""
 
     settings: Settings
@@ -29,5 +27,5 @@ class Rooms:
     waiting: Counter[str] = field(default_factory=Counter)
 
     @property
-    def jobs(self) -> Jobs:
-        return Jobs(self.producer, self.catalogue, self.pipelines)
+    def jobs(self) -> StoredJobs:
+        return StoredJobs(self.producer, self.catalogue, self.pipelines)

@@ -1,7 +1,7 @@
 """A job that is asked about later, on any replica: its state over all shards, and its outcome made anew."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,9 @@ from service.api.execution.catalogue import Catalogue
 from service.api.execution.job_documents import whole
 from service.api.execution.job_ids import JobId
 from service.api.execution.outcome import Asked, Outcome
-from service.api.media.offload import LARGE_BYTES, aside
+from service.api.media import offload
 from service.broker.base import JobStatus, Producer
 from service.families.pipeline import Pipeline
-from service.jobs import Event
 
 
 def unknown_job(job_id: str) -> NotFound:
@@ -24,22 +23,21 @@ def unknown_job(job_id: str) -> NotFound:
 
 
 @dataclass(kw_only=True)
-class Restored(Outcome):
+class StoredOutcome(Outcome):
     """An outcome whose jobs another request, perhaps to another replica, has put into the queue."""
 
-    jobs: "Jobs"
+    jobs: "StoredJobs"
     tenant: str
 
-    async def events(self, producer: Producer) -> AsyncIterator[Event]:
-        async for event in super().events(producer):
-            yield event
+    async def finish(self) -> None:
+        await super().finish()
         with suppress(NotFound):  # it was forgotten as it ended
             status = await self.jobs.status(self.job_ids[0], self.tenant)
             self.finished_at = self.answered_at = status.ended_at or self.finished_at
 
 
 @dataclass(frozen=True)
-class Jobs:
+class StoredJobs:
     """The jobs of all tenants, each visible to its own alone."""
 
     producer: Producer
@@ -65,17 +63,17 @@ class Jobs:
         for shard in self.parse(job_id).shard_ids:
             await self.producer.cancel(shard, tenant)
 
-    async def restore(self, status: JobStatus, tenant: str) -> Restored:
+    async def restore(self, status: JobStatus, tenant: str) -> StoredOutcome:
         """The outcome, as yet without its events. Raises NotFound, UnknownModel where the store has not the version."""
         if not (content := await self.producer.request(status.id, tenant)):
             raise unknown_job(status.id)
         job_id, pipeline = self.parse(status.id), self.pipelines[status.operation]
         model = self.catalogue.model(job_id.model)
 
-        def made() -> Restored:
+        def read() -> StoredOutcome:
             asked = Asked.model_validate_json(content)
             request: SeededRequest = pipeline.operation.request.model_validate_json(asked.request)
-            return Restored(
+            return StoredOutcome(
                 request=request,
                 pipeline=pipeline,
                 model=model,
@@ -87,13 +85,12 @@ class Jobs:
                 tenant=tenant,
             )
 
-        return await aside(made, large=len(content) > LARGE_BYTES)
+        return await offload.run(read, large=len(content) > offload.LARGE_BYTES)
 
-    async def ended(self, status: JobStatus, tenant: str) -> Restored:
+    async def ended(self, status: JobStatus, tenant: str) -> StoredOutcome:
         """The outcome of a job that has ended, with all of its events."""
         outcome = await self.restore(status, tenant)
-        async for _ in outcome.events(self.producer):
-            pass
+        await outcome.collect(self.producer)
         return outcome
 
     def parse(self, job_id: str) -> JobId:

@@ -1,36 +1,97 @@
-"""One request on its way into the queue: rows -> jobs, and what happens when nobody waits for them any more."""
+"""One request on its way into the queue: block -> jobs, and what happens when its caller waits no longer."""
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from starlette.requests import Request as HttpRequest
+import numpy as np
+from starlette.types import Receive
 
-from fivefold.errors import NotFound
+from fivefold.errors import FivefoldError, InvalidInput, NotFound
+from fivefold.operation import SamplingRequest, SeededRequest
+from service import rng
 from service.api.access.keys import Tenant
 from service.api.execution.catalogue import Served
+from service.api.execution.context import ApiContext
 from service.api.execution.job_ids import new_job_id, shard_id
 from service.api.execution.outcome import Outcome
+from service.api.media import offload
 from service.broker.base import Producer, QueueAway
-from service.jobs import Event, Job, Row
+from service.families.pipeline import Pipeline
+from service.jobs import MAX_JOB_ROWS, Block, Events, Job
 
-ROWS_PER_JOB = 256
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks, and how: what a request says outside its own fields. `arrived_at` is in seconds since the epoch.
+
+    `body_sha256` is what an idempotency key stands for. A `detached` request outlives its caller's connection.
+    """
+
+    tenant: Tenant
+    arrived_at: float
+    idempotency_key: str | None = None
+    body_sha256: str = ""
+    detached: bool = False
+
+
+async def prepare(
+    context: ApiContext, pipeline: Pipeline[Any], asked: SeededRequest, caller: Caller, *, large: bool = False
+) -> "Submission":
+    """Everything between a validated request and the queue. Raises InvalidInput, UnknownModel, NotReady.
+
+    A `large` one is prepared in a thread.
+    """
+    served = await context.catalogue.find(asked.model, pipeline.operation.family)
+    request = effective(asked, str(served.model.ref), caller.idempotency_key)
+    prepared = await offload.run(lambda: pipeline.prepare(request, served.model), large=large)
+    if prepared.count > (limit := context.settings.max_rows):
+        raise InvalidInput(f"{prepared.count} items given, the limit is {limit}: send several requests")
+    return Submission(
+        request=request,
+        pipeline=pipeline,
+        model=served.model,
+        prepared=prepared,
+        arrived_at=caller.arrived_at,
+        served=served,
+        waiting=context.waiting,
+        caller=caller,
+    )
+
+
+def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:
+    """The request as it will be run and echoed: its model resolved and its seed drawn.
+
+    A repeated idempotency key must mean the same job, so it decides the seed that is not given.
+    """
+    update: dict[str, Any] = {} if asked.model == model else {"model": model}
+    if asked.seed is None and asked.seeds is None:
+        update["seed"] = _seed(idempotency_key) if isinstance(asked, SamplingRequest) else 0
+    return asked.model_copy(update=update) if update else asked
+
+
+def _seed(idempotency_key: str | None) -> int:
+    if idempotency_key is None:
+        return rng.draw_seed()
+    return int.from_bytes(hashlib.sha256(idempotency_key.encode()).digest()[:8], "big") % rng.DRAWN_SEED_LIMIT
 
 
 @dataclass(kw_only=True)
 class Submission(Outcome):
-    """A request that this process puts into the queue. A `detached` one outlives whoever waits for it."""
+    """A request that this process puts into the queue."""
 
     served: Served
     waiting: Counter[str]
-    tenant: Tenant
-    detached: bool = False
-    idempotency_key: str | None = None
-    asked_sha256: str = ""
-    traceparent: str | None = None
+    caller: Caller
+
+    @property
+    def detached(self) -> bool:
+        return self.caller.detached and self.pipeline.kind is not None
 
     @property
     def deadline(self) -> float | None:
@@ -38,19 +99,20 @@ class Submission(Outcome):
         return None if self.request.deadline_ms is None else self.arrived_at + self.request.deadline_ms / 1e3
 
     async def submit(self, producer: Producer, *, stream: bool) -> None:
-        """Queue the rows, in jobs of at most 256. Raises QueueFull, IdempotencyConflict; then nothing is queued.
+        """Queue the block, in jobs of at most 256 items. Raises QueueFull, IdempotencyConflict; then none is queued.
 
-        Rows that need no session have ended as they were prepared.
+        Items that need no session have ended as they were prepared.
         """
-        self.submitted_at, rows = time.time(), self.rows
-        if (kind := self.pipeline.session_kind) is None:
-            self.ends = {row.index: Event("", row.index, 0, "done", row.arrays) for row in rows}
+        self.submitted_at, block = time.time(), self.prepared.block
+        if self.pipeline.kind is None:
+            self.ends = [Events("", "done", block.rows, np.zeros(len(block), np.int64), block.columns)]
             return
-        shards = [tuple(rows[start : start + ROWS_PER_JOB]) for start in range(0, len(rows), ROWS_PER_JOB)]
+        starts = range(0, len(block), MAX_JOB_ROWS)
         created: list[str] = []
         try:
-            for shard in shards:
-                accepted = await producer.submit(self._job(kind, shard, len(shards), stream=stream))
+            for start in starts:
+                part = block[start : min(start + MAX_JOB_ROWS, len(block))]
+                accepted = await producer.submit(self._job(part, len(starts), stream=stream))
                 self.job_ids.append(accepted.job_id)
                 if not self.detached:
                     self.waiting[accepted.job_id] += 1
@@ -58,20 +120,15 @@ class Submission(Outcome):
                     created.append(accepted.job_id)
         except BaseException:
             for job_id in created:
-                await producer.cancel(job_id, self.tenant.name)
+                await producer.cancel(job_id, self.caller.tenant.name)
             await self.leave(producer)
             raise
 
-    async def events(self, producer: Producer) -> AsyncIterator[Event]:
-        """Every event, until each row has ended. Raises QueueAway."""
-        try:
-            async for event in super().events(producer):
-                yield event
-        except NotFound as error:
-            raise QueueAway("the queue's server was emptied and the job is gone: send the request again") from error
+    def lost(self, error: NotFound) -> FivefoldError:
+        return QueueAway("the queue's server was emptied and the job is gone: send the request again")
 
     async def leave(self, producer: Producer) -> None:
-        """Wait no longer. What has not ended, and nobody else waits for, leaves the queue or the device."""
+        """Wait no longer. A job that has not ended, and that no other request waits for, leaves queue and device."""
         while self.job_ids and not self.detached:
             job_id = self.job_ids.pop()
             self.waiting[job_id] -= 1
@@ -82,46 +139,42 @@ class Submission(Outcome):
                         await producer.abandon(job_id)
 
     @asynccontextmanager
-    async def while_connected(self, http: HttpRequest, producer: Producer) -> AsyncIterator[None]:
-        """While inside, a closed connection or a passed deadline is noticed, and then nobody waits here any more.
-
-        The worker keeps deadlines too, but one that hangs in a step or is gone keeps none.
-        """
-
-        async def watch() -> None:
-            try:
-                async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                    while (await http.receive())["type"] != "http.disconnect":
-                        pass
-            except TimeoutError:
-                self.expired = True
-            await self.leave(producer)
-
-        watcher = asyncio.create_task(watch())
+    async def while_connected(self, receive: Receive, producer: Producer) -> AsyncIterator[None]:
+        """While inside, a closed connection or a passed deadline ends the wait for the jobs."""
+        watcher = asyncio.create_task(self._watch(receive, producer))
         try:
             yield
         finally:
             watcher.cancel()
             await self.leave(producer)
 
-    def _job(self, kind: str, rows: tuple[Row, ...], shards: int, *, stream: bool) -> Job:
+    async def _watch(self, receive: Receive, producer: Producer) -> None:
+        """The worker keeps deadlines too, but one that hangs in a step or is gone keeps none."""
+        try:
+            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            self.expired = True
+        await self.leave(producer)
+
+    def _job(self, part: Block, shards: int, *, stream: bool) -> Job:
         """The next shard. The first one carries the key, and what the answer is made from later."""
         shard, ref = len(self.job_ids), self.model.ref
         return Job(
             id=shard_id(self.job_ids[0], shard) if shard else new_job_id(str(ref), shards),
             model=ref,
             operation=self.pipeline.operation.path,
-            session_kind=kind,
-            rows=rows,
-            predicted_seconds=self.served.predicted_seconds(kind, sum(row.work for row in rows)),
+            block=part,
+            predicted_seconds=self.served.predicted_seconds(part),
             stream=stream,
             deadline=self.deadline,
             priority=self.request.priority,
-            tenant=self.tenant.name,
-            weight=self.tenant.weight,
-            idempotency_key=None if shard else self.idempotency_key,
-            body_sha256=self.asked_sha256,
-            traceparent=self.traceparent,
+            tenant=self.caller.tenant.name,
+            weight=self.caller.tenant.weight,
+            idempotency_key=None if shard else self.caller.idempotency_key,
+            body_sha256=self.caller.body_sha256,
             detached=self.detached,
             request=b"" if shard or not self.detached else self.as_asked(),
+            format=self.served.format,
         )

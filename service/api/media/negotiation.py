@@ -7,6 +7,10 @@ from fivefold.errors import NotAcceptable
 
 def negotiate(accept: str, offered: Sequence[str]) -> str:
     """The offered media type with the highest q, the first among equals. Raises NotAcceptable."""
+    if accept == "*/*":
+        return offered[0]
+    if accept in offered:
+        return accept
     ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
 
     def quality(media_type: str) -> float:

@@ -71,10 +71,10 @@ def problem_response(error: FivefoldError, request_id: str, extra: Mapping[str, 
     return Response(orjson.dumps(document), document["status"], headers, PROBLEM_TYPE)
 
 
-def validated(model: type[ModelT], validate: Callable[[], ModelT]) -> ModelT:
+def validate(model: type[ModelT], read: Callable[[], ModelT]) -> ModelT:
     """The result of a pydantic validation of `model`. Raises InvalidInput, at most ten places."""
     try:
-        return validate()
+        return read()
     except ValidationError as error:
         found = error.errors(include_url=False)
         invalid = [Invalid(place=_place(one), message=_message(one, model)) for one in found[:MAX_REPORTED]]

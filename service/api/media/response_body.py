@@ -16,8 +16,8 @@ from fivefold.errors import NotAcceptable, error_of
 from fivefold.images import Image
 from fivefold.operation import APNG_TYPE, CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, FailedItem
 from model_store.store import Model
-from service.arrays import Array
-from service.families.pipeline import Fields
+from service.arrays import Array, Ragged
+from service.families.pipeline import FieldColumns, Fields
 from service.images import encode_apng, encode_png
 
 FRAME_MS = 80
@@ -25,45 +25,67 @@ FRAME_MS = 80
 
 @dataclass(frozen=True)
 class Rendered:
-    """An answer before it is encoded: items hold arrays, or an `error`."""
+    """An answer before it is encoded. `fields` are columns of the finished items, in order, `index` and `seed` first;
+    `errors` are the other items, by index.
+    """
 
     operation: AnyOperation
     model: Model
-    items: Sequence[Fields]
+    fields: FieldColumns
+    errors: Mapping[int, Fields]
     parameters: Mapping[str, Any]
     meta: Mapping[str, Any]
+
+    @property
+    def finished(self) -> int:
+        return len(self.fields["index"])
 
 
 def encode(media_type: str, rendered: Rendered) -> Response:
     """The response. Raises NotAcceptable where this answer does not fit the media type, or its first item's error."""
     if media_type == JSON_TYPE:
         return Response(encode_json(document(rendered)), media_type=JSON_TYPE)
-    if failed := [item for item in rendered.items if "error" in item]:
-        message = failed[0]["error"]["message"]
-        raise error_of(failed[0]["error"]["code"])(
-            f"{len(failed)} of {len(rendered.items)} items failed ({message}); {media_type} has no place for errors: "
-            "accept application/json"
+    if rendered.errors:
+        first = rendered.errors[min(rendered.errors)]["error"]
+        raise error_of(first["code"])(
+            f"{len(rendered.errors)} of {rendered.finished + len(rendered.errors)} items failed ({first['message']}); "
+            f"{media_type} has no place for errors: accept application/json"
         )
     return Response(ENCODERS[media_type](rendered), headers=_headers(rendered), media_type=media_type)
 
 
 def document(rendered: Rendered) -> Fields:
     """The answer as JSON has it."""
-    pictures = image_fields(item_type(rendered.operation))
-    items = [with_pictures(item, pictures) for item in rendered.items]
+    items = items_of(rendered.fields, image_fields(item_type(rendered.operation)))
+    if rendered.errors:
+        items = sorted([*items, *rendered.errors.values()], key=lambda item: item["index"])
     return {"items": items, "parameters": rendered.parameters, "meta": rendered.meta}
+
+
+def items_of(fields: FieldColumns, pictures: frozenset[str] = frozenset()) -> list[Fields]:
+    """The columns item by item, these pictures as base64 PNG."""
+    values = [map(_png_text, column) if name in pictures else _item_values(column) for name, column in fields.items()]
+    return [dict(zip(fields, item, strict=True)) for item in zip(*values, strict=True)]
+
+
+def with_pictures(fields: Fields, pictures: frozenset[str]) -> Fields:
+    """The same fields of one item, with images as base64 PNG."""
+    return {name: _png_text(value) if name in pictures else value for name, value in fields.items()}
+
+
+def _png_text(pixels: Array) -> str:
+    return base64.b64encode(encode_png(pixels)).decode("ascii")
+
+
+def _item_values(column: Sequence[Any] | Array | Ragged) -> Sequence[Any]:
+    """One value for each item: numbers of a column [k], arrays of one [k, ...]."""
+    if isinstance(column, np.ndarray):
+        return column.tolist() if column.ndim == 1 else list(np.ascontiguousarray(column))
+    return list(column) if isinstance(column, Ragged) else column
 
 
 def encode_json(value: object) -> bytes:
     return orjson.dumps(value, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def with_pictures(fields: Fields, pictures: frozenset[str]) -> Fields:
-    """The same fields, with images as base64 PNG."""
-    return {
-        name: base64.b64encode(encode_png(value)).decode("ascii") if name in pictures else value
-        for name, value in fields.items()
-    }
 
 
 def item_type(operation: AnyOperation) -> type[BaseModel]:
@@ -87,25 +109,26 @@ def _headers(rendered: Rendered) -> dict[str, str]:
         "fivefold-exactness": meta["exactness"],
         "fivefold-scope": meta["scope"],
         "fivefold-receipt": meta["receipt"],
-        "fivefold-seed": str(rendered.items[0]["seed"]),
+        "fivefold-seed": str(rendered.fields["seed"][0]),
         **{f"fivefold-{name.replace('_', '-')}": f"{value:.3f}" for name, value in meta["timing"].items()},
     }
 
 
-def _main(rendered: Rendered) -> tuple[str, list[Array]]:
-    """The field that binary answers carry, and its value in each item."""
-    name = next(name for name in rendered.operation.main if name in rendered.items[0])
-    return name, [np.asarray(item[name]) for item in rendered.items]
+def _main(rendered: Rendered) -> tuple[str, Array]:
+    """The field that binary answers carry, and its values, [k, ...]."""
+    name = next(name for name in rendered.operation.main if name in rendered.fields)
+    column = rendered.fields[name]
+    return name, np.stack(list(column)) if isinstance(column, Ragged) else np.asarray(column)
 
 
 def _npy(rendered: Rendered) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.stack(_main(rendered)[1]).astype(np.float32), allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(_main(rendered)[1], np.float32), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _images(rendered: Rendered) -> list[Array]:
-    """The image of each item. Raises NotAcceptable where items have none."""
+def _images(rendered: Rendered) -> Array:
+    """The images, [k, C, H, W]. Raises NotAcceptable where items have none."""
     name, values = _main(rendered)
     if name not in image_fields(item_type(rendered.operation)):
         raise NotAcceptable(f"{rendered.model.ref} answers {name}, not an image: accept {JSON_TYPE} or {CSV_TYPE}")
@@ -116,24 +139,26 @@ def _png(rendered: Rendered) -> bytes:
     images = _images(rendered)
     if len(images) != 1 and not rendered.operation.sequence:
         raise NotAcceptable(f"{len(images)} images asked, image/png holds 1: ask for 1, or accept {JSON_TYPE}")
-    return encode_png(np.concatenate(images, axis=2))
+    return encode_png(np.concatenate(list(images), axis=2))
 
 
 def _apng(rendered: Rendered) -> bytes:
-    return encode_apng(_images(rendered), FRAME_MS)
+    return encode_apng(list(_images(rendered)), FRAME_MS)
 
 
 def _csv(rendered: Rendered) -> bytes:
     name, values = _main(rendered)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    if values[0].ndim == 0:
-        scalars = [key for key, value in rendered.items[0].items() if isinstance(value, int | float)]
+    if values.ndim == 1:
+        columns = {key: _item_values(column) for key, column in rendered.fields.items()}
+        scalars = {key: column for key, column in columns.items() if isinstance(column[0], int | float)}
         writer.writerow(scalars)
-        writer.writerows([item[key] for key in scalars] for item in rendered.items)
+        writer.writerows(zip(*scalars.values(), strict=True))
     else:
-        writer.writerow(_columns(name, values[0].size, rendered.model))
-        writer.writerows(value.reshape(-1).tolist() for value in values)
+        table = values.reshape(len(values), -1)
+        writer.writerow(_columns(name, table.shape[1], rendered.model))
+        writer.writerows(table.tolist())
     return buffer.getvalue().encode()
 
 

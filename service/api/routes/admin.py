@@ -22,11 +22,12 @@ from fivefold.operation import JSON_TYPE
 from service.api.access.middleware import ADMIN_PATH
 from service.api.execution.catalogue import Catalogue
 from service.api.execution.context import Queue
-from service.api.media.problem_json import validated
+from service.api.media.problem_json import validate
 from service.api.media.request_body import read_body
 from service.api.routes.openapi import security
-from service.broker.base import ControlMessage, DeadJob, WorkerStatus
+from service.broker.base import DeadJob
 from service.settings import Settings
+from service.workers import ControlMessage, WorkerStatus
 
 Action = Literal["load", "unload", "drain"]
 OneWorker = Annotated[str | None, Query(description="its id; omitted: all")]
@@ -35,7 +36,7 @@ ALIAS_BODY = {"required": True, "content": {JSON_TYPE: {"schema": AliasRequest.m
 
 
 def admin_router(queue: Queue, catalogue: Catalogue, settings: Settings) -> APIRouter:
-    """Every path here begins with ADMIN_PATH: `Exchange` lets nobody in without the scope admin."""
+    """Every path here begins with ADMIN_PATH: `RequestMiddleware` refuses keys without the scope admin."""
     router, routes = APIRouter(prefix=ADMIN_PATH, tags=["admin"]), AdminRoutes(queue, catalogue, settings)
 
     def get(path: str, answer: Callable[..., Any], summary: str) -> None:
@@ -98,8 +99,8 @@ class AdminRoutes:
         return await self._order("unload", worker, model)
 
     async def alias(self, request: Request, name: str) -> AliasDocument:
-        body = await read_body(request, self.settings.max_body_bytes)
-        asked = validated(AliasRequest, lambda: AliasRequest.model_validate_json(body, strict=True))
+        body = await read_body(request.headers, request.receive, self.settings.max_body_bytes)
+        asked = validate(AliasRequest, lambda: AliasRequest.model_validate_json(body, strict=True))
         versions = self.catalogue.versions(name)
         if asked.alias in versions:
             raise InvalidInput.at("alias", f"alias {asked.alias!r} is a version of {name}: give it another name")
@@ -138,7 +139,7 @@ def dead_document(dead: DeadJob) -> DeadJobDocument:
         model=str(job.model),
         operation=job.operation,
         tenant=job.tenant,
-        rows=len(job.rows),
+        rows=len(job.block),
         attempts=dead.attempts,
         reason=dead.reason,
     )

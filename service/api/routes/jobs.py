@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
@@ -14,15 +15,14 @@ from fivefold.errors import InvalidInput
 from fivefold.jobs import JobDocument, JobPage
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE
 from service.api.access.keys import Tenant
-from service.api.execution.context import Rooms
+from service.api.execution.context import ApiContext
 from service.api.execution.job_documents import ended_document, job_document
-from service.api.execution.stored_jobs import Restored
+from service.api.media import offload
 from service.api.media.negotiation import negotiate
-from service.api.media.offload import MANY_ROWS, aside
 from service.api.media.response_body import encode, encode_json
-from service.api.routes.server_sent_events import EventStream, Steps, frames_of
+from service.api.routes.server_sent_events import EventStream, NativeFrames, StreamedOutcome
 from service.broker.base import JobStatus
-from service.jobs import Event
+from service.jobs import Events
 
 Accept = Annotated[str, Header(include_in_schema=False)]
 JOBS_PATH = "/v1/jobs"
@@ -38,9 +38,9 @@ def accepted(status: JobStatus) -> Response:
     return Response(job_document(status).model_dump_json(), 202, headers, JSON_TYPE)
 
 
-def jobs_router(rooms: Rooms) -> APIRouter:
+def jobs_router(context: ApiContext) -> APIRouter:
     """Each tenant sees its own jobs alone: all others are not found."""
-    router, routes = APIRouter(prefix=JOBS_PATH, tags=["jobs"]), JobRoutes(rooms)
+    router, routes = APIRouter(prefix=JOBS_PATH, tags=["jobs"]), JobRoutes(context)
     one = "/{job_id}"
     router.add_api_route("", routes.page, summary="A page of jobs, newest first", response_model=JobPage)
     router.add_api_route(
@@ -71,35 +71,35 @@ def jobs_router(rooms: Rooms) -> APIRouter:
 class JobRoutes:
     """One method per route. Raises NotFound for what is no job of the tenant."""
 
-    rooms: Rooms
+    context: ApiContext
 
     async def page(
         self, request: Request, cursor: str | None = Query(None, description="`next` of another page")
     ) -> Response:
         if cursor is not None and not CURSOR.fullmatch(cursor):
             raise InvalidInput.at("cursor", f"cursor {cursor[:60]!r} given: take it from `next` of another page")
-        statuses, following = await self.rooms.jobs.page(tenant_of(request), cursor)
+        statuses, following = await self.context.jobs.page(tenant_of(request), cursor)
         content = JobPage(jobs=[job_document(status) for status in statuses], next=following)
         return Response(content.model_dump_json(), media_type=JSON_TYPE)
 
     async def show(self, request: Request, job_id: str, accept: Accept = "*/*") -> Response:
         tenant = tenant_of(request)
-        status = await self.rooms.jobs.status(job_id, tenant)
-        media_type = negotiate(accept, self.rooms.pipelines[status.operation].operation.answers)
+        status = await self.context.jobs.status(job_id, tenant)
+        media_type = negotiate(accept, self.context.pipelines[status.operation].operation.answers)
         if status.alive:
             content, waits = job_document(status).model_dump_json(), media_type != JSON_TYPE
             return Response(content, 202 if waits else 200, RETRY_AFTER if waits else None, JSON_TYPE)
-        outcome = await self.rooms.jobs.ended(status, tenant)
+        outcome = await self.context.jobs.ended(status, tenant)
 
         def answer() -> Response:
             if media_type != JSON_TYPE:
                 return encode(media_type, outcome.rendered())
             return Response(encode_json(ended_document(status, outcome)), media_type=JSON_TYPE)
 
-        return await aside(answer, large=len(outcome.prepared) > MANY_ROWS)
+        return await offload.run(answer, large=outcome.prepared.count > offload.MANY_ROWS)
 
     async def cancel(self, request: Request, job_id: str) -> Response:
-        await self.rooms.jobs.cancel(job_id, tenant_of(request))
+        await self.context.jobs.cancel(job_id, tenant_of(request))
         return await self.show(request, job_id)
 
     async def follow(
@@ -109,13 +109,15 @@ class JobRoutes:
         accept: Accept = "*/*",
         last_event_id: str = Header("", description='"row.index" of the last event that was seen'),
     ) -> Response:
-        tenant, jobs = tenant_of(request), self.rooms.jobs
+        tenant, jobs = tenant_of(request), self.context.jobs
         outcome = await jobs.restore(await jobs.status(job_id, tenant), tenant)
         negotiate(accept, (EVENT_STREAM_TYPE,))
-        steps, following = Steps(outcome), aiter(outcome.events(self.rooms.producer))
+        streamed = StreamedOutcome(outcome, NativeFrames(outcome.pipeline.operation))
+        following = outcome.events(self.context.producer)
         if last_event_id:
-            await _skip(outcome, steps, following, last_event_id)
-        return EventStream(frames_of(outcome, steps, following, request))
+            rest = await _skip(streamed, following, last_event_id)
+            following = _resumed(rest, following)
+        return EventStream(streamed.all_frames(following, request.state.request_id))
 
 
 def tenant_of(request: Request) -> str:
@@ -124,19 +126,31 @@ def tenant_of(request: Request) -> str:
     return tenant.name
 
 
-async def _skip(outcome: Restored, steps: Steps, events: AsyncIterator[Event], last: str) -> None:
-    """Read up to and including the last event that the client has seen. Raises InvalidInput where it is none.
+async def _skip(streamed: StreamedOutcome, following: AsyncIterator[Events], last: str) -> Events:
+    """Read up to and including the last event that the client has seen; what follows it in its block is returned.
 
-    It may have been lost with a worker or a queue: then it is on its way again, at the latest with the end of its row.
+    Raises InvalidInput where it is none. It may have been lost with a worker or a queue: then it is on its way again,
+    at the latest with the end of its row.
     """
     message = f"last-event-id {last[:60]!r} is no event of this job: leave it out to start from the beginning"
-    if (found := EVENT_ID.fullmatch(last)) is None or not any(row.index == int(found[1]) for row in outcome.rows):
+    if (found := EVENT_ID.fullmatch(last)) is None or int(found[1]) not in streamed.outcome.prepared.block.rows:
         raise InvalidInput.at("last-event-id", message)
-    async for event in events:
-        steps.skip(event)
-        if event.id == last:
-            return
-        if event.terminal and event.row == int(found[1]):
+    row, step = int(found[1]), int(found[2])
+    async for events in following:
+        seen = np.flatnonzero(events.rows == row)
+        if seen.size and events.steps[seen[0]] == step:
+            after = int(seen[0]) + 1
+            streamed.skip(events.select(slice(0, after)))
+            return events.select(slice(after, len(events)))
+        if seen.size and events.terminal:
             break
-        await asyncio.sleep(0)  # as for a reader, a long backlog must not keep others waiting
+        streamed.skip(events)
+        await asyncio.sleep(0)  # as for a reader, a long backlog must not delay others
     raise InvalidInput.at("last-event-id", message)
+
+
+async def _resumed(rest: Events, following: AsyncIterator[Events]) -> AsyncIterator[Events]:
+    if len(rest):
+        yield rest
+    async for events in following:
+        yield events

@@ -1,21 +1,21 @@
-"""One route per operation, made by one function."""
+"""One route per operation: read, prepare, submit, wait, render, encode."""
 
 import hashlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from fivefold.errors import InvalidInput
-from fivefold.operation import EVENT_STREAM_TYPE, SamplingRequest, SeededRequest
-from service import rng
+from fivefold.operation import EVENT_STREAM_TYPE
+from service.api.access.keys import Tenant
 from service.api.access.middleware import require
-from service.api.execution.context import Rooms
-from service.api.execution.submission import Submission
+from service.api.execution.context import ApiContext
+from service.api.execution.submission import Caller, Submission, prepare
+from service.api.media import offload
 from service.api.media.negotiation import negotiate
-from service.api.media.offload import LARGE_BYTES, MANY_ROWS, aside
 from service.api.media.request_body import read_body, read_request
 from service.api.media.response_body import encode
 from service.api.routes.jobs import accepted
@@ -23,87 +23,67 @@ from service.api.routes.server_sent_events import event_stream
 from service.families.pipeline import Pipeline
 
 
-def operation_route(rooms: Rooms, pipeline: Pipeline[Any]) -> Route:
-    """POST /v1/{family}/{operation}: read, prepare, submit, wait, render, encode."""
-    operation = pipeline.operation
-    offered = (*operation.answers, *([EVENT_STREAM_TYPE] if operation.chunk else []))
+class OperationEndpoint:
+    """POST /v1/{family}/{operation}, as an ASGI application of its own: no layer lies between it and the middleware."""
 
-    async def answer(http: HttpRequest) -> Response:
-        http.scope["route"] = route  # names the metrics
-        media_type = negotiate(http.headers.get("accept", "*/*"), offered)
-        submission = await _prepare(rooms, pipeline, http)
-        if submission.detached:
-            await submission.submit(rooms.producer, stream=True)
-            return accepted(await rooms.jobs.status(submission.job_ids[0], submission.tenant.name))
-        if media_type == EVENT_STREAM_TYPE:
-            return await event_stream(submission, rooms.producer, http)
-        await submission.submit(rooms.producer, stream=False)
-        async with submission.while_connected(http, rooms.producer):
-            async for _ in submission.events(rooms.producer):
-                pass
-        many = len(submission.prepared) > MANY_ROWS
-        return await aside(lambda: encode(media_type, submission.rendered()), large=many)
+    def __init__(self, context: ApiContext, pipeline: Pipeline[Any]) -> None:
+        operation = pipeline.operation
+        self.context, self.pipeline, self.path = context, pipeline, operation.path
+        self.offered = (*operation.answers, *([EVENT_STREAM_TYPE] if operation.chunk else []))
 
-    route = Route(operation.path, answer, methods=["POST"], name=f"{operation.family}-{operation.name}")
-    return route
+    @property
+    def route(self) -> Route:
+        """For the route table: the document of all routes, and the refusal of other methods."""
+        operation = self.pipeline.operation
+        return Route(self.path, self, methods=["POST"], name=f"{operation.family}-{operation.name}")
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self  # names the metrics
+        media_type = negotiate(scope["state"]["headers"].get("accept", "*/*"), self.offered)
+        submission = await self._prepare(scope, receive)
+        response = await self._answer(submission, media_type, scope, receive)
+        await response(scope, receive, send)
 
-async def _prepare(rooms: Rooms, pipeline: Pipeline[Any], http: HttpRequest) -> Submission:
-    """Everything before the queue. Raises what a client can do wrong, and NotReady."""
-    arrived_at, key = time.time(), http.headers.get("idempotency-key")
-    tenant = require(http, pipeline.operation.scope)
-    body = await read_body(http, rooms.settings.max_body_bytes)
-    large = len(body) > LARGE_BYTES
-    content_type = http.headers.get("content-type", "")
-    asked = await aside(lambda: read_request(pipeline.operation, content_type, http.query_params, body), large=large)
-    served = await rooms.catalogue.find(asked.model, pipeline.operation.family)
-    request = effective(asked, str(served.model.ref), key)
-    prepared = await aside(lambda: pipeline.prepare(request, served.model), large=large)
-    if len(prepared) > rooms.settings.max_rows:
-        raise InvalidInput(
-            f"{len(prepared)} items given, the limit is {rooms.settings.max_rows}: send several requests"
+    async def _prepare(self, scope: Scope, receive: Receive) -> Submission:
+        """Everything before the queue. Raises what a client can do wrong, and NotReady."""
+        arrived_at, headers, operation = time.time(), scope["state"]["headers"], self.pipeline.operation
+        tenant: Tenant = scope["state"]["tenant"]
+        require(tenant, operation.scope)
+        body = await read_body(headers, receive, self.context.settings.max_body_bytes)
+        large = len(body) > offload.LARGE_BYTES
+        content_type, query = headers.get("content-type", ""), scope["query_string"]
+        asked = await offload.run(lambda: read_request(operation, content_type, query, body), large=large)
+        key = headers.get("idempotency-key")
+        caller = Caller(
+            tenant=tenant,
+            arrived_at=arrived_at,
+            idempotency_key=key,
+            body_sha256="" if key is None else _asked_sha256(scope, content_type, body),
+            detached="prefer" in headers and prefers_async(scope),
         )
-    asked_sha256 = _asked_sha256(http, body) if key is not None else ""
-    return Submission(
-        request=request,
-        pipeline=pipeline,
-        model=served.model,
-        prepared=prepared,
-        arrived_at=arrived_at,
-        served=served,
-        waiting=rooms.waiting,
-        tenant=tenant,
-        detached=pipeline.session_kind is not None and prefers_async(http),
-        idempotency_key=key,
-        asked_sha256=asked_sha256,
-        traceparent=http.headers.get("traceparent"),
-    )
+        return await prepare(self.context, self.pipeline, asked, caller, large=large)
+
+    async def _answer(self, submission: Submission, media_type: str, scope: Scope, receive: Receive) -> Response:
+        producer = self.context.producer
+        if submission.detached:
+            await submission.submit(producer, stream=True)
+            return accepted(await self.context.jobs.status(submission.job_ids[0], submission.caller.tenant.name))
+        if media_type == EVENT_STREAM_TYPE:
+            return await event_stream(submission, producer, receive, scope["state"]["request_id"])
+        await submission.submit(producer, stream=False)
+        async with submission.while_connected(receive, producer):
+            await submission.collect(producer)
+        many = submission.prepared.count > offload.MANY_ROWS
+        return await offload.run(lambda: encode(media_type, submission.rendered()), large=many)
 
 
-def prefers_async(http: HttpRequest) -> bool:
+def prefers_async(scope: Scope) -> bool:
     """RFC 7240: `Prefer: respond-async`, among other preferences or alone."""
-    preferences = ",".join(http.headers.getlist("prefer")).split(",")
-    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"prefer"]
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in ",".join(values).split(","))
 
 
-def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:
-    """The request as it will be run and echoed: its model resolved and its seed drawn.
-
-    A repeated idempotency key must mean the same job, so it decides the seed that is not given.
-    """
-    update: dict[str, Any] = {"model": model}
-    if asked.seed is None and asked.seeds is None:
-        update["seed"] = _seed(idempotency_key) if isinstance(asked, SamplingRequest) else 0
-    return asked.model_copy(update=update)
-
-
-def _seed(idempotency_key: str | None) -> int:
-    if idempotency_key is None:
-        return rng.draw_seed()
-    return int.from_bytes(hashlib.sha256(idempotency_key.encode()).digest()[:8], "big") % rng.DRAWN_SEED_LIMIT
-
-
-def _asked_sha256(http: HttpRequest, body: bytes) -> str:
+def _asked_sha256(scope: Mapping[str, Any], content_type: str, body: bytes) -> str:
     """What an idempotency key stands for: the same bytes mean another thing elsewhere, or as another media type."""
-    place = "\n".join((http.url.path, http.url.query, http.headers.get("content-type", ""), ""))
+    place = "\n".join((scope["path"], scope["query_string"].decode("latin-1"), content_type, ""))
     return hashlib.sha256(place.encode() + body).hexdigest()

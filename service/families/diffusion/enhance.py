@@ -1,7 +1,9 @@
 """Images restored: denoised, super-resolved or inpainted."""
 
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from fivefold.diffusion import ENHANCE, DiffusionEnhanceRequest
 from fivefold.errors import Invalid, InvalidInput
@@ -9,13 +11,23 @@ from fivefold.images import Image
 from model_store.manifest import DiffusionParams
 from model_store.store import Model
 from service import images
-from service.arrays import Array, Arrays
+from service.arrays import Array
+from service.families.diffusion.guidance import denoising_of, preview_fields
 from service.families.diffusion.noise_level import estimate_sigma
 from service.families.diffusion.operators import Mask
-from service.families.diffusion.steering import preview, steering, work
-from service.families.inputs import inputs_of, reading
-from service.families.pipeline import Fields, Pipeline, Refusal, params_of, prepare_each
-from service.jobs import Event, Row
+from service.families.diffusion.parameters import Denoising
+from service.families.inputs import Inputs, inputs_of, reading
+from service.families.pipeline import (
+    FieldColumns,
+    Fields,
+    ItemStep,
+    Pipeline,
+    Prepared,
+    Results,
+    params_of,
+    prepare_block,
+    read_each,
+)
 
 BELONGS_TO = {"sigma": "denoise", "mode": "denoise", "factor": "super_resolve", "masks": "inpaint"}
 
@@ -24,30 +36,27 @@ class Enhance(Pipeline[DiffusionEnhanceRequest]):
     """The probability flow ODE with its clean image held to what was measured."""
 
     operation = ENHANCE
-    session_kind = "denoiser"
+    kind = Denoising
 
-    def prepare(self, request: DiffusionEnhanceRequest, model: Model) -> list[Row | Refusal]:
+    def prepare(self, request: DiffusionEnhanceRequest, model: Model) -> Prepared:
         params = params_of(model, DiffusionParams)
         _check_fields(request)
         inputs = inputs_of(request, _measured_shape(request, params))
-        steered = steering(request, params)
-        arrays_of = _inpainting(request, inputs.count, params) if request.task == "inpaint" else _measurement
+        asked = _parameters(request, params)
+        refusals, shared = inputs.refusals, dict[str, Array]()
+        columns = {"measurement": inputs.x}
+        if request.task == "denoise":
+            columns["sigma"] = _sigmas(request, inputs.x)
+        if request.task == "inpaint":
+            columns, shared, refusals = _inpainting(request, inputs, params)
+        options: dict[str, Any] = {"shared": shared, "refusals": refusals, "place": inputs.place}
+        return prepare_block(request, asked, inputs.count, columns, work=asked.work, **options)
 
-        def make(index: int, seed: int) -> Row:
-            arrays = arrays_of(index, inputs.read(index))
-            asked = {"task": request.task, **steered, **_options(request, arrays["measurement"])}
-            asked["draws"] = request.num_samples
-            return Row(index, seed, arrays, asked, work(asked) * request.num_samples)
+    def render(self, request: DiffusionEnhanceRequest, results: Results, model: Model) -> FieldColumns:
+        return results.columns
 
-        return prepare_each(request, inputs.count, make, inputs.place)
-
-    def render(self, request: DiffusionEnhanceRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [
-            {name: array if array.ndim == 3 else float(array) for name, array in item.arrays.items()} for item in items
-        ]
-
-    def chunk(self, request: DiffusionEnhanceRequest, event: Event, state: Fields, model: Model) -> Fields:
-        return preview(event)
+    def chunk(self, request: DiffusionEnhanceRequest, step: ItemStep, state: Fields, model: Model) -> Fields:
+        return preview_fields(step)
 
 
 def _check_fields(request: DiffusionEnhanceRequest) -> None:
@@ -75,40 +84,47 @@ def _measured_shape(request: DiffusionEnhanceRequest, params: DiffusionParams) -
     return channels, height // request.factor, width // request.factor
 
 
-def _options(request: DiffusionEnhanceRequest, measurement: Array) -> dict[str, Any]:
-    """The row parameters of one task alone."""
+def _parameters(request: DiffusionEnhanceRequest, params: DiffusionParams) -> Denoising:
+    steered = replace(denoising_of(request, params), task=request.task, draws=request.num_samples)
     if request.task == "super_resolve":
-        return {"factor": request.factor}
-    if request.task == "inpaint":
-        return {}
-    sigma = request.sigma if request.sigma is not None else estimate_sigma(measurement)
-    # One step of ddim to zero is D(y; sigma) itself: the posterior mean.
-    return {"sigma": sigma} | ({"solver": "ddim", "steps": 1} if request.mode == "mmse" else {})
+        return replace(steered, factor=request.factor)
+    if request.task == "denoise" and request.mode == "mmse":
+        # One step of ddim to zero is D(y; sigma) itself: the posterior mean.
+        return replace(steered, solver="ddim", steps=1)
+    return steered
 
 
-def _measurement(index: int, image: Array) -> Arrays:
-    return {"measurement": image}
+def _sigmas(request: DiffusionEnhanceRequest, measurements: Array) -> Array:
+    """float64 [k], the noise level of each image: the request's, or estimated."""
+    if request.sigma is not None:
+        return np.full(len(measurements), request.sigma)
+    return np.array([estimate_sigma(image) for image in measurements], np.float64)
 
 
 def _inpainting(
-    request: DiffusionEnhanceRequest, count: int, params: DiffusionParams
-) -> Callable[[int, Array], Arrays]:
-    """What is known of each image, and where. Raises InvalidInput for a wrong count of masks, or a bad only one."""
+    request: DiffusionEnhanceRequest, inputs: Inputs, params: DiffusionParams
+) -> tuple[dict[str, Array], dict[str, Array], dict[int, str]]:
+    """The columns and the shared arrays of what is known of the images, and every refusal by index.
+
+    Raises InvalidInput for a wrong count of masks, or a bad only one.
+    """
     masks = request.masks or []
-    if len(masks) not in {1, count}:
-        given = f"{len(masks)} masks given for {count} images"
-        raise InvalidInput.at("masks", f"{given}: send 1 mask for all, or {count}, one for each")
-    only = _known(masks[0], "masks.0", params) if len(masks) == 1 else None
+    if len(masks) not in {1, inputs.count}:
+        given = f"{len(masks)} masks given for {inputs.count} images"
+        raise InvalidInput.at("masks", f"{given}: send 1 mask for all, or {inputs.count}, one for each")
+    if len(masks) == 1:
+        known = _known(masks[0], 0, params)
+        return {"measurement": Mask(known).apply(inputs.x)}, {"mask": known}, inputs.refusals
+    readable = [index for index in range(inputs.count) if index not in inputs.refusals]
+    read, bad = read_each(len(readable), lambda place: _known(masks[readable[place]], readable[place], params))
+    known = np.array(read, np.bool_).reshape(-1, 1, *params.image_shape[1:])
+    measurement = Mask(known).apply(np.delete(inputs.x, list(bad), axis=0))
+    refusals = inputs.refusals | {readable[place]: message for place, message in bad.items()}
+    return {"measurement": measurement, "mask": known}, {}, refusals
 
-    def arrays_of(index: int, image: Array) -> Arrays:
-        mask = only if only is not None else _known(masks[index], f"masks.{index}", params)
-        return {"measurement": Mask(mask).apply(image), "mask": mask}
 
-    return arrays_of
-
-
-def _known(mask: Image, place: str, params: DiffusionParams) -> Array:
-    """bool [H, W], true where the mask is white: 128 and above."""
-    with reading(place):
-        white: Array = images.decode(mask.data, (1, *params.image_shape[1:]))[0] >= 0.5
+def _known(mask: Image, index: int, params: DiffusionParams) -> Array:
+    """bool [1, H, W], true where the mask is white: 128 and above."""
+    with reading(f"masks.{index}"):
+        white: Array = images.decode(mask.data, (1, *params.image_shape[1:])) >= 0.5
     return white

@@ -1,6 +1,6 @@
 """What restoration knows of an image: linear operators A with their pseudo-inverses A+, and the null-space projection.
 
-Images x are [C, H, W], measurements y = A x. A commutes with the scaling of pixels from [0, 1] to [-1, 1].
+Images x are [..., C, H, W], measurements y = A x. A commutes with the scaling of pixels from [0, 1] to [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -33,18 +33,18 @@ class Average:
     factor: int
 
     def apply(self, x: Array) -> Array:
-        channels, height, width = x.shape
+        *leading, height, width = x.shape
         s = self.factor
-        means: Array = x.reshape(channels, height // s, s, width // s, s).mean(axis=(2, 4))
+        means: Array = x.reshape(*leading, height // s, s, width // s, s).mean(axis=(-3, -1))
         return means
 
     def pseudo_inverse(self, y: Array) -> Array:
-        return y.repeat(self.factor, axis=1).repeat(self.factor, axis=2)
+        return y.repeat(self.factor, axis=-2).repeat(self.factor, axis=-1)
 
 
 @dataclass(frozen=True)
 class Mask:
-    """The pixels where `known` [H, W] is true, zero elsewhere; A+ = A."""
+    """The pixels where `known`, which broadcasts to x, is true, zero elsewhere; A+ = A."""
 
     known: Array
 

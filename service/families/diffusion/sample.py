@@ -1,32 +1,35 @@
 """Images from noise, of a class or of any."""
 
-from collections.abc import Sequence
-
 from fivefold.diffusion import SAMPLE, DiffusionSampleRequest
 from model_store.manifest import DiffusionParams
 from model_store.store import Model
-from service.families.diffusion.steering import preview, steering, work
-from service.families.pipeline import Fields, Pipeline, Refusal, count_of, params_of, prepare_each
-from service.jobs import Event, Row
+from service.families.diffusion.guidance import denoising_of, preview_fields
+from service.families.diffusion.parameters import Denoising
+from service.families.pipeline import (
+    FieldColumns,
+    Fields,
+    ItemStep,
+    Pipeline,
+    Prepared,
+    Results,
+    count_of,
+    params_of,
+    prepare_block,
+)
 
 
 class Sample(Pipeline[DiffusionSampleRequest]):
     """The probability flow ODE from noise to an image."""
 
     operation = SAMPLE
-    session_kind = "denoiser"
+    kind = Denoising
 
-    def prepare(self, request: DiffusionSampleRequest, model: Model) -> list[Row | Refusal]:
-        steered = steering(request, params_of(model, DiffusionParams))
-        options = {"task": "sample", **steered, "draws": 1}
+    def prepare(self, request: DiffusionSampleRequest, model: Model) -> Prepared:
+        asked = denoising_of(request, params_of(model, DiffusionParams))
+        return prepare_block(request, asked, count_of(request), work=asked.work)
 
-        def make(index: int, seed: int) -> Row:
-            return Row(index, seed, params=options, work=work(steered))
+    def render(self, request: DiffusionSampleRequest, results: Results, model: Model) -> FieldColumns:
+        return {"image": results.columns["image"]}
 
-        return prepare_each(request, count_of(request), make, "n")
-
-    def render(self, request: DiffusionSampleRequest, items: Sequence[Event], model: Model) -> list[Fields]:
-        return [{"image": item.arrays["image"]} for item in items]
-
-    def chunk(self, request: DiffusionSampleRequest, event: Event, state: Fields, model: Model) -> Fields:
-        return preview(event)
+    def chunk(self, request: DiffusionSampleRequest, step: ItemStep, state: Fields, model: Model) -> Fields:
+        return preview_fields(step)

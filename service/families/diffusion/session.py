@@ -1,104 +1,116 @@
-"""The denoiser's session: every row a trajectory of its own, one call of the graph per step for all."""
+"""The denoiser's session: every block advances at once, and one call of the graph a step serves all blocks."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
-import structlog
 
-from fivefold.errors import FivefoldError, RowFailed
 from model_store.manifest import DiffusionParams
 from model_store.store import Model
-from service.arrays import Array, Arrays
-from service.families.diffusion.draws import Draws
-from service.families.diffusion.solvers import Query, heun, karras_sigmas, solve
+from service.arrays import Array, finite_rows, size_bytes, split
+from service.families.diffusion.parameters import Denoising
+from service.families.diffusion.solvers import SOLVERS
+from service.families.diffusion.trajectories import Trajectories
+from service.families.family import Sessions
 from service.families.pipeline import params_of
-from service.families.session import Session
+from service.families.session import ResidentRows, parameters_of
 from service.graph import Graph
-from service.jobs import Event, Failure, Row, RowId
+from service.jobs import Block, Events, Range
+from service.settings import Settings
 
 
-def open_sessions(model: Model, graphs: Mapping[str, Graph]) -> Mapping[str, Session]:
-    """Sessions of a loaded diffusion model, by kind."""
-    return {"denoiser": Denoiser(graphs["denoise"], params_of(model, DiffusionParams))}
+def open_sessions(model: Model, graphs: Mapping[str, Graph], settings: Settings) -> Sessions:
+    """The session of a loaded diffusion model."""
+    params = params_of(model, DiffusionParams)
+    return {Denoising: Denoiser(graphs["denoise"], params, settings.session_bytes)}
+
+
+Advance = tuple[Range, list[Events], Trajectories | None]
+"""Rows that were alike in a step, their events, and what goes on of them."""
 
 
 class Denoiser:
-    """Rows at different noise levels, with different step counts, solvers, tasks and guidance, in one step."""
+    """Rows at different noise levels, with different step counts, solvers, tasks and guidance, in one step.
 
-    capacity = 256
-    graphs = ("denoise",)
+    `capacity` is in bytes: what rows hold between steps.
+    """
 
-    def __init__(self, denoise: Graph, params: DiffusionParams) -> None:
+    def __init__(self, denoise: Graph, params: DiffusionParams, capacity: int) -> None:
+        self.capacity = capacity
         self._denoise, self._params = denoise, params
-        self._rows: dict[RowId, Draws] = {}
+        self._resident = ResidentRows[Trajectories]()
 
-    def admit(self, rows: Sequence[tuple[RowId, Row]]) -> None:
-        self._rows.update({row_id: Draws(row, self._params) for row_id, row in rows})
+    def need(self, block: Block) -> int:
+        """The solver's images, the results of earlier draws, the schedule and the columns, in bytes."""
+        asked = parameters_of(block, Denoising)
+        image = math.prod(self._params.image_shape) * np.dtype(np.float32).itemsize
+        number = np.dtype(np.float64).itemsize
+        draws = (asked.draws - 1) * (image + number)
+        schedule = (asked.steps + 1) * number
+        return SOLVERS[asked.solver].images() * image + draws + schedule + size_bytes(block.columns) // len(block)
 
-    def ready(self) -> Sequence[RowId]:
-        return list(self._rows)
+    def admit(self, rows: Range, block: Block) -> None:
+        self._resident.add(rows, Trajectories.start(block[rows.start : rows.stop], self._params))
 
-    def step(self, rows: Sequence[RowId]) -> list[Event]:
-        # The graph is asked before any trajectory moves: if it raises, no row has advanced.
-        answers = _answers(self._denoise, [self._rows[row] for row in rows])
-        return [event for row, answer in zip(rows, answers, strict=True) for event in self._advance(row, answer)]
+    def ready(self, rows: Sequence[Range]) -> Sequence[Range]:
+        return rows
 
-    def drop(self, rows: Sequence[RowId]) -> None:
-        for row in rows:
-            self._rows.pop(row, None)
+    def step(self, rows: Sequence[Range]) -> Sequence[Events]:
+        parts = [one for named in rows for one in self._parts(named)]
+        answers = self._answers([part for _, part in parts])
+        # All parts advance before one is replaced: if the graph or a part raises, no row has advanced.
+        advances = [
+            advance
+            for (named, part), answer in zip(parts, answers, strict=True)
+            for advance in _advance(named, part, answer)
+        ]
+        for named, _, following in advances:
+            self._replace(named, following)
+        return [event for _, events, _ in advances for event in events]
+
+    def drop(self, rows: Sequence[Range]) -> None:
+        for one in rows:
+            self._resident.remove(one)
 
     def close(self) -> None:
-        self._rows.clear()
+        self._resident.clear()
 
-    def _advance(self, row: RowId, answer: Sequence[Array]) -> Iterator[Event]:
-        trajectory = self._rows[row]
-        try:
-            preview, result = trajectory.advance(*answer)
-        except Exception as error:
-            structlog.get_logger().exception("trajectory_failed", job_id=row[0], row=row[1])
-            self.drop([row])
-            yield Event(*row, trajectory.step, "failed", error=_failure(error, trajectory))
-            return
-        if preview is not None:
-            yield Event(*row, trajectory.step - 1, "step", preview)
-        if result is not None:
-            self.drop([row])
-            yield Event(*row, trajectory.step, "done", result)
+    def _parts(self, rows: Range) -> Iterator[tuple[Range, Trajectories]]:
+        """What is resident of these rows, each part with the rows that it has."""
+        start = rows.start
+        for part in self._resident.of(rows):
+            yield Range(rows.job_id, start, start + len(part)), part
+            start += len(part)
 
+    def _replace(self, rows: Range, following: Trajectories | None) -> None:
+        self._resident.remove(rows)
+        if following is not None:
+            self._resident.add(rows, following)
 
-def replay_sample(denoise: Graph, params: DiffusionParams, inputs: Arrays) -> Arrays:
-    """The golden case "sample" (noise [n, C, H, W], label [n], steps) -> images in [-1, 1], by heun."""
-    sigmas = karras_sigmas(int(inputs["steps"]), params, params.sigma_max)
-
-    def answer(query: Query) -> Array:
-        return _denoised(denoise, [Query(x, query.sigma) for x in query.x], inputs["label"].tolist())
-
-    images = solve(heun(inputs["noise"] * np.float32(params.sigma_max), sigmas), answer)
-    return {"images": images.clip(-1, 1)}
-
-
-def _answers(denoise: Graph, trajectories: Sequence[Draws]) -> list[list[Array]]:
-    """What each trajectory asked for, under each of its labels."""
-    asked = [(trajectory.query, label) for trajectory in trajectories for label in trajectory.labels]
-    answers = iter(_denoised(denoise, *zip(*asked, strict=True)))
-    return [list(islice(answers, len(trajectory.labels))) for trajectory in trajectories]
+    def _answers(self, parts: Sequence[Trajectories]) -> list[list[Array]]:
+        """D [k, C, H, W] where each part wants it, under each of its labels: one call of the graph."""
+        asked = [(part.solver, label) for part in parts for label in part.asked.labels]
+        solvers, counts = [solver for solver, _ in asked], [len(solver) for solver, _ in asked]
+        outputs = self._denoise(
+            x=np.concatenate([solver.query for solver in solvers]),
+            sigma=np.concatenate([solver.schedule.sigma(solver.level) for solver in solvers]).astype(np.float32),
+            log_sigma=np.concatenate([one.schedule.log_sigma(one.level) for one in solvers]).astype(np.float32),
+            label=np.repeat(np.array([label for _, label in asked], np.int64), counts),
+        )
+        answers = iter(split({"x0": outputs["denoised"].numpy()}, counts))
+        return [[one["x0"] for one in islice(answers, len(part.asked.labels))] for part in parts]
 
 
-def _denoised(denoise: Graph, queries: Sequence[Query], labels: Sequence[int]) -> Array:
-    """D(x; sigma) [n, C, H, W] of every query under its label, in one call."""
-    outputs = denoise(
-        x=np.stack([query.x for query in queries]),
-        sigma=np.array([query.sigma for query in queries], np.float32),
-        # On the host and one by one: vectorised logarithms round differently in different batches.
-        log_sigma=np.array([math.log(query.sigma) for query in queries], np.float32),
-        label=np.array(labels, np.int64),
-    )
-    return outputs["denoised"].numpy()
-
-
-def _failure(error: Exception, trajectory: Draws) -> Failure:
-    if isinstance(error, FivefoldError):
-        return Failure(error.code, error.message)
-    return Failure(RowFailed.code, f"the solver failed in step {trajectory.step} of {trajectory.steps}")
+def _advance(rows: Range, part: Trajectories, denoised: Sequence[Array]) -> Iterator[Advance]:
+    """Rows whose clean images are not finite fail; the others go on."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        x0 = part.clean(denoised)
+    finite = finite_rows({"x0": x0}, len(x0))
+    bounds = [0, *(np.flatnonzero(np.diff(finite)) + 1).tolist(), len(x0)]
+    for start, stop in pairwise(bounds):
+        alike, where = part[start:stop], Range(rows.job_id, rows.start + start, rows.start + stop)
+        if finite[start]:
+            yield where, *alike.advance(rows.job_id, x0[start:stop])
+        else:
+            yield where, [alike.fail(rows.job_id)], None

@@ -1,97 +1,147 @@
-"""Solvers of the probability flow ODE dx/dsigma = (x - D(x; sigma)) / sigma, as generators that read like the papers.
+"""Solvers of the probability flow ODE dx/dsigma = (x - D(x; sigma)) / sigma, as values that advance.
 
-A solver takes x at the first noise level and yields a `Query`; it is sent the clean image x0 = D(x; sigma) and goes on;
-it returns x at the last level. Levels are strictly decreasing. Arithmetic is elementwise, in the type of x.
+A solver says where it wants the clean image x0 = D(query; sigma), is advanced with it, and is at its end after the last
+level. Arithmetic is elementwise, in the type of x.
 """
 
-import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import cast
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fivefold.diffusion import Solver
-from model_store.manifest import DiffusionParams
+from fivefold.diffusion import Solver as SolverName
 from service.arrays import Array
+from service.families.diffusion.schedule import Schedule
+from service.jobs import Floats
 
 
-@dataclass(frozen=True)
-class Query:
-    """Ask for D(x; sigma). `previewed` is False for the second look of a step that was previewed already."""
+@dataclass(frozen=True, eq=False)
+class Solver(ABC):
+    """k rows at the same step: x [k, ...] at the level where the step begins. Immutable: `advance` gives another one.
 
+    What a subclass keeps between evaluations are fields of its own: arrays of the shape of x, or None. A stochastic one
+    sets `wants_noise`: `advance` is then given standard normal noise of the shape of x.
+    """
+
+    wants_noise: ClassVar[bool] = False
+    schedule: Schedule
     x: Array
-    sigma: float
-    previewed: bool = True
+    step: int = 0
+
+    @classmethod
+    def evaluations(cls, steps: int) -> int:
+        """How often D is asked in `steps` steps that end at zero."""
+        return steps
+
+    @classmethod
+    def images(cls) -> int:
+        """How many arrays of the shape of x are held at most."""
+        return sum(field.name not in ("schedule", "step") for field in fields(cls))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, where: slice) -> Self:
+        """These rows alone; the arrays are views."""
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        cut: dict[str, Any] = {
+            name: value[where] for name, value in state.items() if isinstance(value, np.ndarray | Schedule)
+        }
+        return replace(self, **cut)
+
+    @property
+    def query(self) -> Array:
+        """[k, ...], where D is wanted."""
+        return self.x
+
+    @property
+    def level(self) -> int:
+        """The place in the schedule of the level at which D is wanted."""
+        return self.step
+
+    @property
+    def ended(self) -> bool:
+        """Whether x is at the last level."""
+        return self.step == self.schedule.steps
+
+    @abstractmethod
+    def advance(self, x0: Array, noise: Array | None = None) -> Self:
+        """Take D(query; sigma) [k, ...]."""
+
+    def column(self, values: Floats) -> Array:
+        """One coefficient for each row [k], in the type and the dimensions of x."""
+        return values.astype(self.x.dtype).reshape(-1, *[1] * (self.x.ndim - 1))
+
+    def step_levels(self) -> tuple[Floats, Floats]:
+        """The levels [k] between which the step goes."""
+        return self.schedule.sigma(self.step), self.schedule.sigma(self.step + 1)
 
 
-Integration = Generator[Query, Array, Array]
+@dataclass(frozen=True, eq=False)
+class Heun(Solver):
+    """Second order, two evaluations a step but for the last (Karras et al. 2022, arXiv:2206.00364, algorithm 1).
+
+    Between the two, `slope` is that at x and `euler` is Euler's point, at the next level.
+    """
+
+    slope: Array | None = None
+    euler: Array | None = None
+
+    @classmethod
+    def evaluations(cls, steps: int) -> int:
+        return 2 * steps - 1
+
+    @property
+    def query(self) -> Array:
+        return self.x if self.euler is None else self.euler
+
+    @property
+    def level(self) -> int:
+        return self.step if self.euler is None else self.step + 1
+
+    def advance(self, x0: Array, noise: Array | None = None) -> Self:
+        sigma, following = self.step_levels()
+        distance = self.column(following - sigma)
+        if self.slope is None or self.euler is None:
+            slope = (self.x - x0) / self.column(sigma)
+            euler = self.x + distance * slope
+            if not self.schedule.ends_at_zero(self.step):
+                return replace(self, slope=slope, euler=euler)
+            return replace(self, x=euler, step=self.step + 1)
+        corrected = (self.euler - x0) / self.column(following)
+        x = self.x + distance * (self.slope + corrected) / 2
+        return replace(self, x=x, step=self.step + 1, slope=None, euler=None)
 
 
-def karras_sigmas(steps: int, params: DiffusionParams, sigma_max: float) -> list[float]:
-    """`steps` noise levels from `sigma_max` down, and zero (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
-    # A start near sigma_min keeps some way to go, so that levels always decrease.
-    sigma_min = min(params.sigma_min, sigma_max / 2)
-    ramp = np.linspace(sigma_max ** (1 / params.rho), sigma_min ** (1 / params.rho), steps)
-    return [sigma_max, *(ramp[1:] ** params.rho).tolist(), 0.0]
-
-
-def heun(x: Array, sigmas: Sequence[float]) -> Integration:
-    """Second order, two evaluations a step but for the last (Karras et al. 2022, algorithm 1)."""
-    for sigma, following in pairwise(sigmas):
-        slope = (x - (yield Query(x, sigma))) / sigma
-        euler = x + (following - sigma) * slope
-        if following > 0:
-            corrected = (euler - (yield Query(euler, following, previewed=False))) / following
-            euler = x + (following - sigma) * (slope + corrected) / 2
-        x = euler
-    return x
-
-
-def dpmpp_2m(x: Array, sigmas: Sequence[float]) -> Integration:
+@dataclass(frozen=True, eq=False)
+class Dpmpp2M(Solver):
     """Second order, one evaluation a step (Lu et al. 2022, arXiv:2211.01095, algorithm 2, with alpha = 1).
 
     With lambda = -log sigma, r is the last step of lambda over this one. The first step, and one that ends at zero, are
-    of first order.
+    of first order. `last` is the x0 of the step before.
     """
-    last: tuple[float, Array] | None = None
-    for sigma, following in pairwise(sigmas):
-        x0 = yield Query(x, sigma)
-        extrapolated = x0
-        if last is not None and following > 0:
-            r = math.log(last[0] / sigma) / math.log(sigma / following)
-            extrapolated = x0 + (x0 - last[1]) / (2 * r)
-        x = (following / sigma) * x + (1 - following / sigma) * extrapolated
-        last = sigma, x0
-    return x
+
+    last: Array | None = None
+
+    def advance(self, x0: Array, noise: Array | None = None) -> Self:
+        sigma, following = self.step_levels()
+        ratio, extrapolated = following / sigma, x0
+        if self.last is not None and not self.schedule.ends_at_zero(self.step):
+            r = self.schedule.log_ratio(self.step - 1) / self.schedule.log_ratio(self.step)
+            extrapolated = x0 + (x0 - self.last) / self.column(2 * r)
+        x = self.column(ratio) * self.x + self.column(1 - ratio) * extrapolated
+        return replace(self, x=x, step=self.step + 1, last=x0)
 
 
-def ddim(x: Array, sigmas: Sequence[float]) -> Integration:
+@dataclass(frozen=True, eq=False)
+class Ddim(Solver):
     """First order, one evaluation a step (Song et al. 2021, arXiv:2010.02502, eq. 12; Euler's method in sigma)."""
-    for sigma, following in pairwise(sigmas):
-        x0 = yield Query(x, sigma)
-        x = x0 + (following / sigma) * (x - x0)
-    return x
+
+    def advance(self, x0: Array, noise: Array | None = None) -> Self:
+        sigma, following = self.step_levels()
+        return replace(self, x=x0 + self.column(following / sigma) * (self.x - x0), step=self.step + 1)
 
 
-SOLVERS: Mapping[Solver, Callable[[Array, Sequence[float]], Integration]] = {
-    "heun": heun,
-    "dpmpp_2m": dpmpp_2m,
-    "ddim": ddim,
-}
-
-
-def solve(integration: Integration, denoise: Callable[[Query], Array]) -> Array:
-    """Run a solver to its end with `denoise` for D."""
-    query = next(integration)
-    while True:
-        try:
-            query = integration.send(denoise(query))
-        except StopIteration as end:
-            return cast(Array, end.value)
-
-
-def evaluations(solver: Solver, steps: int) -> int:
-    """How often a solver asks in `steps` steps that end at zero."""
-    return 2 * steps - 1 if solver == "heun" else steps
+SOLVERS: Mapping[SolverName, type[Solver]] = {"heun": Heun, "dpmpp_2m": Dpmpp2M, "ddim": Ddim}
