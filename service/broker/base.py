@@ -66,9 +66,13 @@ class Depth:
 
 @dataclass(frozen=True)
 class DeadJob:
-    """A job that was given up after its attempts."""
+    """A job that was given up: after its attempts, or because no worker could read it. `model` is "name@version"."""
 
-    job: Job
+    id: str
+    model: str
+    operation: str
+    tenant: str
+    rows: int
     attempts: int
     reason: str
 

@@ -1,22 +1,23 @@
 """What an API replica hears from the workers: one subscription, and each reader's place in the events of a job."""
 
 import asyncio
+import struct
 from asyncio import Future, Task
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service.broker.redis.codec import fields_of
 from service.broker.wake import resolve, until
 
 # A reader that has heard nothing for so long asks: what a lost connection swallowed is found by then.
 REREAD_SECONDS = 0.5
 SILENCE_SECONDS = 1.0  # a subscription that hears nothing asks for a sign of life, and is given up without one
 RESUBSCRIBE_SECONDS = 0.1
+_FIELD = struct.Struct(">I")
 HELD_FRAMES = 256  # of a slow reader; what is beyond them waits in the queue
 
 
@@ -80,7 +81,7 @@ class Replies:
         self._submitted[job_id] = self._open(job_id, stale=not self._subscribed.is_set())
 
     def forget(self, job_id: str) -> None:
-        """Nobody came to read it."""
+        """It will not be read."""
         if (inbox := self._submitted.pop(job_id, None)) is not None:
             self.close(job_id, inbox)
 
@@ -105,7 +106,7 @@ class Replies:
         return inbox
 
     async def _listen(self) -> None:
-        async for message in heard(self._client, self._channel):
+        async for message in subscribed_messages(self._client, self._channel):
             if message is None:
                 self._subscribed.set()
                 for inbox in [inbox for inboxes in self._inboxes.values() for inbox in inboxes]:
@@ -123,7 +124,16 @@ class Replies:
                 inbox.offer(start, state, frames)
 
 
-async def heard(client: "Redis", *channels: str) -> AsyncIterator[tuple[bytes, bytes] | None]:
+def fields_of(message: bytes) -> Iterator[bytes]:
+    """The length-prefixed fields of a reply."""
+    at = 0
+    while at < len(message):
+        size = _FIELD.unpack_from(message, at)[0]
+        yield message[at + _FIELD.size : at + _FIELD.size + size]
+        at += _FIELD.size + size
+
+
+async def subscribed_messages(client: "Redis", *channels: str) -> AsyncIterator[tuple[bytes, bytes] | None]:
     """Channel and message, as published, for ever; None at every new subscription: what came before it is lost."""
     while True:
         with suppress(RedisError, OSError, TimeoutError):

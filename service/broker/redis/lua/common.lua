@@ -1,13 +1,29 @@
--- What the scripts share. `p` is the prefix of one model's keys, "ff:{model}:"; see keys.py for what they hold.
+-- What the scripts share. `p` is the prefix of one model's keys, "fivefold:{model}:"; see keys.py for what they hold.
 -- Time is the server's, in whole milliseconds: no client's clock is trusted (ARGV[1] brings one in tests only).
+-- The names in capitals, and the limits, come from script_client.py.
+-- What the server holds may be damaged: a job's record is checked where it is read, and what cannot be used is a dead
+-- letter, alone. No record of one job ends a script for the others.
 
-local call = redis.call
-local limits = cjson.decode(ARGV[1])
-local GIVEN_UP = 2147483648 -- the index of a failure that is no step: beyond any step of the row
+local MOST_ROWS = 256 -- of one job
+local FAILED_STEP = 2147483647 -- a failure is no step: it lies beyond any step of its row
+local DAMAGED_MS = 86400000 -- how long a key of another type than ours is kept aside
 
-local now = limits.now_ms
-if not now then
-  local time = call('TIME')
+-- One command. A key of another type than the queue's own is set aside, and the command runs on no key.
+local function call(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) == 'table' and answer.err then
+    if not string.find(answer.err, 'WRONGTYPE', 1, true) then
+      error(answer)
+    end
+    redis.call('RENAME', key, key .. '.damaged')
+    redis.call('PEXPIRE', key .. '.damaged', DAMAGED_MS)
+    return redis.call(command, key, ...)
+  end
+  return answer
+end
+
+if now == 0 then
+  local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
@@ -19,6 +35,14 @@ local function exact(number)
   return string.format('%.17g', number)
 end
 
+-- A finite number, or nothing
+local function number_of(text)
+  local number = tonumber(text)
+  if number and number - number == 0 then
+    return number
+  end
+end
+
 local function read_hash(key)
   local flat, fields = call('HGETALL', key), {}
   for i = 1, #flat, 2 do
@@ -27,18 +51,13 @@ local function read_hash(key)
   return fields
 end
 
-local function read_job(p, id)
-  local job = read_hash(p .. 'job:' .. id)
-  return job.state and job
-end
-
 -- The queue's own numbers: read once, and those that changed are written once, by finish_script
 
 local numbers, changed = {}, {}
 
 local function own(p, name)
   numbers[p] = numbers[p] or read_hash(p .. 'queue')
-  return tonumber(numbers[p][name]) or 0
+  return number_of(numbers[p][name]) or 0
 end
 
 local function set_own(p, name, number)
@@ -52,7 +71,7 @@ local function add_own(p, name, number)
   set_own(p, name, own(p, name) + number)
 end
 
--- Replies: one message per API replica and script, with every event that was published
+-- Replies: one message per API replica and script, with every frame that was published
 
 local messages = {}
 
@@ -67,13 +86,29 @@ local function reply(job, id, start, frames)
   end
   local text = table.concat(parts)
   for replica in string.gmatch(job.replicas, '%S+') do
-    messages[replica] = (messages[replica] or '') .. text
+    messages[replica] = messages[replica] or {}
+    table.insert(messages[replica], text)
   end
 end
 
+-- Lines that were left, and devices: where nothing waits or runs any more, nothing is owed, and no rounding remains
+
+local left_line, left_device = {}, {}
+
 local function finish_script()
-  for replica, text in pairs(messages) do
-    call('PUBLISH', 'ff:reply:' .. replica, text)
+  for p in pairs(left_line) do
+    if call('ZCARD', p .. 'ready') == 0 then
+      set_own(p, 'waiting_seconds', 0)
+      call('DEL', p .. 'share')
+    end
+  end
+  for p in pairs(left_device) do
+    if call('ZCARD', p .. 'lease') == 0 then
+      set_own(p, 'running_seconds', 0)
+    end
+  end
+  for replica, parts in pairs(messages) do
+    redis.call('PUBLISH', REPLY .. replica, table.concat(parts))
   end
   for p, names in pairs(changed) do
     local flat = {}
@@ -83,6 +118,78 @@ local function finish_script()
     end
     call('HSET', p .. 'queue', unpack(flat))
   end
+end
+
+-- A job's record: its fields with numbers as numbers, and what stands in where one is damaged
+
+local STATES = { queued = true, running = true, done = true, failed = true, cancelled = true, expired = true }
+local NUMBERS = { seconds = 0, weight = 1, row_count = 1, finish = 0, stamp = 0, format = 1 }
+local COUNTS = { 'rows_finished', 'rows_done', 'progress', 'token', 'attempts', 'published', 'bytes' } -- 0 if missing
+local TIMES = { 'deadline', 'ended_at' } -- where there is one
+local TEXTS = { 'tenant', 'class', 'operation', 'replicas' }
+
+-- The name of a field that was damaged, if one was; afterwards each can be used
+local function mend(job)
+  local damaged = not STATES[job.state] and 'state' or nil
+  for name, stand_in in pairs(NUMBERS) do
+    local number = number_of(job[name])
+    damaged = damaged or (not number and name or nil)
+    job[name] = number or stand_in
+  end
+  for _, name in ipairs(COUNTS) do
+    local number = number_of(job[name] or 0)
+    damaged = damaged or (not number and name or nil)
+    job[name] = number or 0
+  end
+  for _, name in ipairs(TEXTS) do
+    damaged = damaged or (not job[name] and name or nil)
+    job[name] = job[name] or ''
+  end
+  for _, name in ipairs(TIMES) do
+    if job[name] then
+      local number = number_of(job[name])
+      damaged = damaged or (not number and name or nil)
+      job[name] = number
+    end
+  end
+  if job.row_count < 1 or job.row_count > MOST_ROWS then
+    damaged, job.row_count = 'row_count', 1
+  end
+  if job.weight <= 0 then
+    damaged, job.weight = 'weight', 1
+  end
+  return damaged
+end
+
+local function place_of(id, job)
+  return string.format('%020.0f:%.0f:%s', job.stamp, job.format, id)
+end
+
+local function share_of(job)
+  return job.tenant .. ' ' .. job.class
+end
+
+local function save(p, id, job, names)
+  local flat = {}
+  for _, name in ipairs(names) do
+    local value = job[name]
+    if value then
+      flat[#flat + 1] = name
+      flat[#flat + 1] = type(value) == 'number' and exact(value) or value
+    end
+  end
+  call('HSET', p .. 'job:' .. id, unpack(flat))
+end
+
+-- "0-3 7" -> 0, 1, 2, 3, 7
+local function expand(text)
+  local rows = {}
+  for first, last in string.gmatch(text, '(%d+)%-?(%d*)') do
+    for row = tonumber(first), math.min(tonumber(last) or tonumber(first), tonumber(first) + MOST_ROWS - 1) do
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
 end
 
 -- How fast the model's queue drains: predicted seconds per second of wall time, with a half-life of 10 s
@@ -105,43 +212,46 @@ end
 
 -- Queued jobs, in the order of their virtual finish times; and running ones, by the end of their lease
 
-local function ring(p)
-  if call('LLEN', p .. 'bell') == 0 then
-    call('RPUSH', p .. 'bell', '1')
+local function ring(p, format)
+  local bell = p .. 'bell:' .. whole(format)
+  if call('LLEN', bell) == 0 then
+    call('RPUSH', bell, '1')
   end
 end
 
 local function wait_in_line(p, id, job)
-  call('ZADD', p .. 'ready', job.finish, job.place)
-  add_own(p, 'waiting_seconds', job.seconds)
-  if job.deadline ~= '' then
-    call('ZADD', p .. 'due', job.deadline, id)
+  local score = exact(job.finish)
+  if call('ZADD', p .. 'ready', score, place_of(id, job)) == 1 then
+    add_own(p, 'waiting_seconds', job.seconds)
   end
-  if call('ZCARD', p .. 'ready') == 1 then -- workers that are busy and have room hear of it between two steps
-    call('PUBLISH', 'ff:arrived', p)
+  if job.deadline then
+    call('ZADD', p .. 'due', exact(job.deadline), id)
   end
-  ring(p)
+end
+
+-- After jobs have come into a line of so many: workers that wait are woken, and busy ones with room hear of it
+local function call_workers(p, format, waiting_before)
+  if waiting_before == 0 then
+    redis.call('PUBLISH', ARRIVED, p)
+  end
+  ring(p, format)
 end
 
 local function leave_line(p, id, job)
-  call('ZREM', p .. 'ready', job.place)
-  if job.deadline ~= '' then
-    call('ZREM', p .. 'due', id)
-  end
-  if call('ZCARD', p .. 'ready') == 0 then -- the busy period is over: nobody owes anything
-    set_own(p, 'waiting_seconds', 0)
-    call('DEL', p .. 'flow')
-  else
+  if call('ZREM', p .. 'ready', place_of(id, job)) == 1 then
     add_own(p, 'waiting_seconds', -job.seconds)
+    left_line[p] = true
+    if job.deadline then
+      call('ZREM', p .. 'due', id)
+    end
+    return true
   end
 end
 
 local function leave_device(p, id, job)
-  call('ZREM', p .. 'lease', id)
-  if call('ZCARD', p .. 'lease') == 0 then
-    set_own(p, 'running_seconds', 0)
-  else
+  if call('ZREM', p .. 'lease', id) == 1 then
     add_own(p, 'running_seconds', -job.seconds)
+    left_device[p] = true
   end
 end
 
@@ -151,22 +261,21 @@ local function seconds_before(p, finish)
   if waiting == 0 then
     return 0
   end
-  return call('ZCOUNT', p .. 'ready', '-inf', '(' .. finish) * own(p, 'waiting_seconds') / waiting
+  return call('ZCOUNT', p .. 'ready', '-inf', '(' .. exact(finish)) * own(p, 'waiting_seconds') / waiting
 end
 
 -- Ended jobs are kept for a while, within bounds; a dead letter's payload stays until it is replayed or pushed out
 
 local function forget(p, id)
-  local job = call('HMGET', p .. 'job:' .. id, 'tenant', 'key', 'bytes', 'state')
+  local job = call('HMGET', p .. 'job:' .. id, 'tenant', 'key', 'bytes')
   call('ZREM', p .. 'kept', id)
-  add_own(p, 'kept_bytes', 0 - (job[3] or 0))
+  add_own(p, 'kept_bytes', -(number_of(job[3]) or 0))
   call('DEL', p .. 'job:' .. id, p .. 'events:' .. id, p .. 'seen:' .. id)
-  local dead = job[4] == 'failed' and call('ZSCORE', p .. 'dead', id)
-  local had_request = dead or call('DEL', p .. 'request:' .. id) == 1
+  local had_request = call('ZSCORE', p .. 'dead', id) or call('DEL', p .. 'request:' .. id) == 1
   if job[1] and had_request then
     call('ZREM', p .. 'jobs:' .. job[1], id)
   end
-  if job[1] and job[2] ~= '' then
+  if job[1] and job[2] then
     local key = p .. 'idem:' .. job[1] .. ':' .. job[2]
     if call('GET', key) == id then -- another try may have the key by now
       call('DEL', key)
@@ -174,38 +283,104 @@ local function forget(p, id)
   end
 end
 
-local function keep(p, id, job)
-  call('ZADD', p .. 'kept', whole(now), id)
-  add_own(p, 'kept_bytes', job.bytes)
+-- The end of all these rows, as codec.py writes a block of events
+local function failed_frame(id, rows, code, message)
+  local steps, places = {}, {}
+  for i, row in ipairs(rows) do
+    places[i], steps[i] = struct.pack('<i8', row), struct.pack('<i8', FAILED_STEP)
+  end
+  local header = string.format(
+    '{"format":1,"job_id":%s,"kind":"failed","failure":%s,"arrays":[[["rows","<i8",[%d]],["steps","<i8",[%d]],'
+      .. '["compute_ms","<f8",[0]],["progress","<f8",[0]]],[]]}',
+    cjson.encode(id),
+    cjson.encode({ code = code, message = message }),
+    #rows,
+    #rows
+  )
+  local frame = field(header) .. table.concat(places) .. table.concat(steps)
+  return string.sub(redis.sha1hex(frame), 1, 8) .. frame
 end
 
+-- The rows that have not ended
+local function open_rows(p, id, job)
+  local seen = job.published > 0 and read_hash(p .. 'seen:' .. id) or {}
+  local rows = {}
+  for _, row in ipairs(expand(job.rows or '0-' .. whole(job.row_count - 1))) do
+    if seen[whole(row)] ~= 'end' then
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+local ENDED = { 'state', 'ended_at', 'rows_finished', 'progress', 'code', 'message', 'bytes', 'published' }
+
 local function end_without_worker(p, id, job, state, code, message)
-  if job.state == 'queued' then
-    leave_line(p, id, job)
-    local last = call('ZSCORE', p .. 'flow', job.flow)
-    if last then -- its flow gets its work back
-      call('ZADD', p .. 'flow', exact(last - job.share), job.flow)
-    end
-  else
-    leave_device(p, id, job)
-  end
-  local start, frames = call('LLEN', p .. 'events:' .. id), {}
-  for row in string.gmatch(job.rows, '%d+') do
-    if call('HSETNX', p .. 'seen:' .. id, row, '1') == 1 then
-      local failure = { code = code, message = message }
-      local header = { row = tonumber(row), index = GIVEN_UP, kind = 'failed', error = failure }
-      local frame = field(cjson.encode(header))
-      call('RPUSH', p .. 'events:' .. id, frame)
-      frames[#frames + 1] = frame
+  if leave_line(p, id, job) then
+    local last = call('ZSCORE', p .. 'share', share_of(job))
+    if last then -- its share gets its work back
+      call('ZADD', p .. 'share', exact(last - job.seconds / job.weight), share_of(job))
     end
   end
-  local hash = p .. 'job:' .. id
-  job.state = state
-  call('HSET', hash, 'state', state, 'ended_at', whole(now), 'rows_finished', job.row_count, 'progress', job.row_count)
-  call('HSETNX', hash, 'code', code)
-  call('HSETNX', hash, 'message', message)
-  keep(p, id, job)
+  leave_device(p, id, job)
+  local rows, frames = open_rows(p, id, job), {}
+  local start = job.published
+  if #rows > 0 then
+    frames[1] = failed_frame(id, rows, code, message)
+    start = call('RPUSH', p .. 'events:' .. id, frames[1]) - 1
+    job.bytes, job.published = job.bytes + #frames[1], start + 1
+  end
+  job.state, job.ended_at, job.rows_finished, job.progress = state, now, job.row_count, job.row_count
+  job.code, job.message = job.code or code, job.message or message
+  save(p, id, job, ENDED)
+  call('DEL', p .. 'seen:' .. id)
+  call('ZADD', p .. 'kept', whole(now), id)
+  add_own(p, 'kept_bytes', job.bytes)
   reply(job, id, start, frames)
+end
+
+-- Given up: its waiters hear of it, and an operator finds it among the dead letters
+local function bury(p, id, job, code, reason)
+  end_without_worker(p, id, job, 'failed', code, 'the job was given up: ' .. reason)
+  call('ZADD', p .. 'dead', whole(now), id)
+  local what = { 'reason', reason, 'attempts', whole(job.attempts), 'operation', job.operation, 'tenant', job.tenant }
+  call('HSET', p .. 'dead:' .. id, 'rows', whole(job.row_count), unpack(what))
+  for _, oldest in ipairs(call('ZRANGE', p .. 'dead', 0, -1 - max_dead_jobs)) do
+    call('ZREM', p .. 'dead', oldest)
+    call('DEL', p .. 'dead:' .. oldest, p .. 'payload:' .. oldest, p .. 'request:' .. oldest)
+  end
+end
+
+-- A record that cannot be used: out of the queue with it, whatever it is. `job` holds what was found of it.
+local function set_aside(p, id, job, reason)
+  mend(job)
+  if job.ended_at then
+    job.state = STATES[job.state] and job.state or 'failed'
+  else
+    call('ZREM', p .. 'due', id)
+    local names = { 'deadline' }
+    for _, name in ipairs(TEXTS) do
+      names[#names + 1] = name
+    end
+    for name in pairs(NUMBERS) do
+      names[#names + 1] = name
+    end
+    save(p, id, job, names)
+    bury(p, id, job, 'internal', reason)
+  end
+end
+
+-- The job, or nothing where there is none. A damaged one is a dead letter from now on, and comes as one that failed.
+local function read_job(p, id)
+  local job = read_hash(p .. 'job:' .. id)
+  if next(job) == nil then
+    return nil
+  end
+  local damaged = mend(job)
+  if damaged then
+    set_aside(p, id, job, 'its record is damaged: ' .. damaged)
+  end
+  return job
 end
 
 local function cancel(p, id, job)
@@ -215,7 +390,7 @@ local function cancel(p, id, job)
     call('DEL', p .. 'payload:' .. id)
   end
   if was == 'running' then
-    call('PUBLISH', 'ff:cancelled', id)
+    redis.call('PUBLISH', CANCELLED, id)
   end
   return was
 end
@@ -229,43 +404,50 @@ local function sweep(p)
     end
     call('ZREM', p .. 'due', id)
   end
-  for _ = 1, 64 do
+  local count = call('ZCARD', p .. 'kept')
+  for _ = 1, math.min(count, 64) do
     local oldest = call('ZRANGE', p .. 'kept', 0, 0, 'WITHSCORES')
-    local count = call('ZCARD', p .. 'kept')
-    if count == 0 then
-      return
-    end
-    local old = tonumber(oldest[2]) + limits.result_ttl_ms <= now or count > limits.max_kept_jobs
-    if not old and (own(p, 'kept_bytes') <= limits.max_kept_bytes or count == 1) then
+    local old = tonumber(oldest[2]) + result_ttl_ms <= now or count > max_kept_jobs
+    if not old and (own(p, 'kept_bytes') <= max_kept_bytes or count == 1) then
       return
     end
     forget(p, oldest[1])
+    count = count - 1
   end
 end
 
 -- A job enters the line: new, or from the dead letters
 
-local function enter(p, id, job)
-  local flow = tonumber(call('ZSCORE', p .. 'flow', job.flow)) or 0
-  job.share = exact(job.seconds / job.weight)
-  job.finish = exact(math.max(own(p, 'virtual_time'), flow) + job.share)
-  call('ZADD', p .. 'flow', job.finish, job.flow)
-  local stamp = math.max(own(p, 'stamp') + 1, now * 1000)
-  set_own(p, 'stamp', stamp)
-  job.place = string.format('%020.0f:%s', stamp, id)
-  job.state, job.rows_finished, job.rows_done, job.progress = 'queued', '0', '0', '0'
-  job.token, job.attempts, job.submitted_at = '0', '0', whole(now)
-  local flat = {}
-  for name, value in pairs(job) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = value
-  end
-  call('HSET', p .. 'job:' .. id, unpack(flat))
-  if job.key ~= '' then
+local ENTERED = {
+  'format', 'state', 'tenant', 'class', 'weight', 'seconds', 'operation', 'detached', 'key', 'body_sha256', 'rows',
+  'row_count', 'bytes', 'replicas', 'deadline', 'finish', 'stamp',
+}
+
+local function enter(p, id, job, has_request)
+  local last = number_of(call('ZSCORE', p .. 'share', share_of(job))) or 0
+  job.finish = math.max(own(p, 'virtual_time'), last) + job.seconds / job.weight
+  call('ZADD', p .. 'share', exact(job.finish), share_of(job))
+  job.stamp = math.max(own(p, 'stamp') + 1, now * 1000)
+  set_own(p, 'stamp', job.stamp)
+  job.state = 'queued'
+  save(p, id, job, ENTERED)
+  if job.key then
     call('SET', p .. 'idem:' .. job.tenant .. ':' .. job.key, id)
   end
-  if call('EXISTS', p .. 'request:' .. id) == 1 then
-    call('ZADD', p .. 'jobs:' .. job.tenant, whole(stamp), id)
+  if has_request then
+    call('ZADD', p .. 'jobs:' .. job.tenant, whole(job.stamp), id)
   end
   wait_in_line(p, id, job)
+end
+
+-- What the API says of a job, from ARGV[at] on: one value for each of FIELDS; empty ones are left out
+local function job_at(at)
+  local job = { replicas = '' }
+  for i, name in ipairs(FIELDS) do
+    local value = ARGV[at + i - 1]
+    job[name] = value ~= '' and value or nil
+  end
+  job.tenant, job.operation = job.tenant or '', job.operation or ''
+  mend(job)
+  return job
 end

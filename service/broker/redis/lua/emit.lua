@@ -1,88 +1,156 @@
--- emit(limits, then per job: id, token, event count, and per event: row, index, kind, bytes, progress, failure, frame)
--- -> the tokens of the leases that are lost. The fence: only the newest lease of a running job changes anything.
-local p, at, lost = KEYS[1], 2, {}
+-- emit(limits, then per job: id, token, count of blocks, and per block: rows, steps, kind, progress, failure, frame)
+-- -> {token, "" where the lease is lost, or the number of a block and its rows that are new, ...}
+-- The fence: only the newest lease of a running job changes anything. An event is (row, step), and is published once. A
+-- block is published whole or not at all: one whose rows are new only in part is answered with those that are, and the
+-- worker sends these again, with the blocks behind it.
+local p, at, answers = KEYS[1], 2, {}
 
--- The row's progress before this event, or nothing where the event is a repeat or comes after the row's end. The end of
--- a job's only row needs no note: the fence falls with it.
-local function unseen(id, job, row, index, terminal, progress)
-  if job.row_count == '1' and tonumber(job.rows_finished) == 1 then
-    return nil
-  elseif job.row_count == '1' and terminal then
-    return job.progress
-  end
-  local seen = p .. 'seen:' .. id
-  if call('HEXISTS', seen, row) == 1 or call('HSETNX', seen, terminal and row or row .. '.' .. index, '1') == 0 then
-    return nil
-  end
-  local before = call('HGET', seen, 'progress ' .. row) or 0
-  call('HSET', seen, 'progress ' .. row, progress)
-  return before
-end
-
-local function note_failure(job, failure)
-  if failure ~= '' and not job.code then
-    job.code, job.message = string.match(failure, '^(%S*) (.*)$')
+-- The last step and the progress of a row, as far as they were published; true where it has ended
+local function last_of(note)
+  if note == 'end' then
+    return true
+  elseif note then
+    local step, progress = string.match(note, '^(%S+) (%S+)$')
+    return false, number_of(step), number_of(progress)
   end
 end
 
-local function gather(id, job, count)
-  local frames = {}
-  for i = at, at + 7 * (count - 1), 7 do
-    local row, index, kind, bytes, progress, failure, frame = unpack(ARGV, i, i + 6)
-    local terminal = kind ~= 'step'
-    local before = unseen(id, job, row, index, terminal, progress)
-    if before then
-      frames[#frames + 1] = frame
-      job.bytes = job.bytes + bytes
-      job.progress = job.progress + progress - before
-      job.rows_finished = job.rows_finished + (terminal and 1 or 0)
-      job.rows_done = job.rows_done + (kind == 'done' and 1 or 0)
-      note_failure(job, failure)
+-- "4" is the number of every row, "4 5 6" has one for each
+local function spread(text, count)
+  local found = {}
+  for one in string.gmatch(text, '%S+') do
+    found[#found + 1] = tonumber(one)
+  end
+  for i = #found + 1, count do
+    found[i] = found[1]
+  end
+  return found
+end
+
+local function account(job, block, rows_new, progress)
+  job.bytes, job.progress = job.bytes + #block.frame, job.progress + progress
+  if block.kind ~= 'step' then
+    job.rows_finished = job.rows_finished + rows_new
+  end
+  if block.kind == 'done' then
+    job.rows_done = job.rows_done + rows_new
+  end
+  if block.failure ~= '' and not job.code then
+    job.code, job.message = string.match(block.failure, '^(%S*) (.*)$')
+  end
+end
+
+-- The first block of a job that ends all its rows: nothing was published before that could be a repeat
+local function ends_all(job, block)
+  local first, last = string.match(block.rows, '^(%d+)%-(%d+)$')
+  local count = first and last - first + 1 or 1
+  return block.kind ~= 'step' and count == job.row_count and (first or string.match(block.rows, '^%d+$'))
+end
+
+-- Notes the rows of a block that are new; the rows that are, and how many there are in all
+local function take_note(id, job, notes, block)
+  local rows, fresh, gain = expand(block.rows), {}, 0
+  local steps, progress = spread(block.steps, #rows), spread(block.progress, #rows)
+  local noted = {}
+  for i, row in ipairs(rows) do
+    local ended, step, before = last_of(notes[whole(row)])
+    if not ended and (block.kind ~= 'step' or not step or steps[i] > step) then
+      fresh[#fresh + 1] = whole(row)
+      gain = gain + progress[i] - (before or 0)
+      noted[whole(row)] = block.kind ~= 'step' and 'end' or whole(steps[i]) .. ' ' .. exact(progress[i])
     end
   end
-  return frames
+  if #fresh == #rows then
+    for row, note in pairs(noted) do
+      notes[row], notes.changed[row] = note, note
+    end
+    account(job, block, #rows, gain)
+  end
+  return fresh, #rows
 end
 
-local function publish(id, job, frames)
-  local start = call('RPUSH', p .. 'events:' .. id, unpack(frames)) - #frames
-  reply(job, id, start, frames)
+-- Frames to publish, and the number and the new rows of the block that has to be cut, if there is one
+local function gather(id, job, count)
+  local frames, notes = {}, nil
+  for number = 0, count - 1 do
+    local rows, steps, kind, progress, failure, frame = unpack(ARGV, at + 6 * number, at + 6 * number + 5)
+    local block = { rows = rows, steps = steps, kind = kind, progress = progress, failure = failure, frame = frame }
+    if job.rows_finished >= job.row_count then
+      return frames, notes
+    elseif job.published == 0 and #frames == 0 and ends_all(job, block) then
+      account(job, block, job.row_count, job.row_count)
+      frames[1] = frame
+    else
+      notes = notes or job.published > 0 and read_hash(p .. 'seen:' .. id) or {}
+      notes.changed = notes.changed or {}
+      local fresh, all = take_note(id, job, notes, block)
+      if #fresh == all then
+        frames[#frames + 1] = frame
+      elseif #fresh > 0 then
+        return frames, notes, number, table.concat(fresh, ' ')
+      end
+    end
+  end
+  return frames, notes
 end
+
+local function remember(id, notes)
+  local flat = {}
+  for row, note in pairs(notes.changed) do
+    flat[#flat + 1] = row
+    flat[#flat + 1] = note
+  end
+  if #flat > 0 then
+    call('HSET', p .. 'seen:' .. id, unpack(flat))
+  end
+end
+
+local WRITTEN =
+  { 'state', 'bytes', 'progress', 'rows_finished', 'rows_done', 'ended_at', 'code', 'message', 'published' }
 
 local function finish(id, job)
   leave_device(p, id, job)
-  drained(p, tonumber(job.seconds))
-  job.state, job.ended_at, job.progress = job.rows_done > 0 and 'done' or 'failed', whole(now), job.row_count
-  call('DEL', p .. 'payload:' .. id)
-  keep(p, id, job)
+  drained(p, job.seconds)
+  job.state, job.ended_at, job.progress = job.rows_done > 0 and 'done' or 'failed', now, job.row_count
+  call('DEL', p .. 'payload:' .. id, p .. 'seen:' .. id)
+  call('ZADD', p .. 'kept', whole(now), id)
+  add_own(p, 'kept_bytes', job.bytes)
 end
 
-local function write(id, job)
-  local flat = {}
-  for _, name in ipairs({ 'state', 'bytes', 'progress', 'rows_finished', 'rows_done', 'ended_at', 'code', 'message' }) do
-    if job[name] then
-      flat[#flat + 1] = name
-      flat[#flat + 1] = job[name]
+local function publish(id, job, count)
+  local frames, notes, cut, fresh = gather(id, job, count)
+  if #frames > 0 then
+    local start = call('RPUSH', p .. 'events:' .. id, unpack(frames)) - #frames
+    job.published = start + #frames
+    if job.rows_finished >= job.row_count then
+      finish(id, job)
+    elseif notes then
+      remember(id, notes)
     end
+    save(p, id, job, WRITTEN)
+    reply(job, id, start, frames)
   end
-  call('HSET', p .. 'job:' .. id, unpack(flat))
+  return cut, fresh
+end
+
+local function emit(id, token, count)
+  local job = read_job(p, id)
+  if not job or job.state ~= 'running' or whole(job.token) ~= token then
+    return '', ''
+  end
+  return publish(id, job, count)
 end
 
 while at <= #ARGV do
   local id, token, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   at = at + 3
-  local job = read_job(p, id)
-  if job and job.state == 'running' and job.token == token then
-    local frames = gather(id, job, count)
-    if tonumber(job.rows_finished) == tonumber(job.row_count) then
-      finish(id, job)
-    end
-    if #frames > 0 then
-      write(id, job)
-      publish(id, job, frames)
-    end
-  else
-    lost[#lost + 1] = token
+  local fine, cut, fresh = pcall(emit, id, token, count)
+  if not fine then -- what cannot be written is tried again, by the next lease
+    cut, fresh = '', ''
   end
-  at = at + 7 * count
+  if cut then
+    answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = token, tostring(cut), fresh
+  end
+  at = at + 6 * count
 end
-return lost
+return answers

@@ -1,56 +1,71 @@
--- enqueue(limits, id, payload, request, replica, left_ms, name, value, ...) -> {outcome, ...}
-local p, id, payload, request = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
-local job = { replicas = ARGV[5], deadline = '' }
-for i = 7, #ARGV, 2 do
-  job[ARGV[i]] = ARGV[i + 1]
-end
-sweep(p)
+-- enqueue(limits, replica, then per job: id, payload, request, left_ms, and FIELDS) -> {{outcome, ...}, ...}
+-- All jobs of one model that came in one tick. What goes wrong with one is its own answer.
+local p, replica, stride = KEYS[1], ARGV[2], #FIELDS + 4
+local waiting
 
-local function join(other, there)
-  if there.detached == '0' and job.detached == '1' then
-    call('HSET', p .. 'job:' .. other, 'detached', '1')
+local function join(id, there, job, request)
+  if not there.detached and job.detached then
+    call('HSET', p .. 'job:' .. id, 'detached', '1')
   end
-  if request ~= '' and call('EXISTS', p .. 'request:' .. other) == 0 then
-    call('SET', p .. 'request:' .. other, request)
-    call('ZADD', p .. 'jobs:' .. job.tenant, string.match(there.place, '^%d+'), other)
+  if request ~= '' and call('EXISTS', p .. 'request:' .. id) == 0 then
+    call('SET', p .. 'request:' .. id, request)
+    call('ZADD', p .. 'jobs:' .. job.tenant, whole(there.stamp), id)
   end
-  return { 'existing', other }
+  return { 'existing', id }
 end
 
-local function same()
-  local other = job.key ~= '' and call('GET', p .. 'idem:' .. job.tenant .. ':' .. job.key) or id
+local function same(id, job, request)
+  local other = job.key and call('GET', p .. 'idem:' .. job.tenant .. ':' .. job.key) or id
   local there = read_job(p, other)
   if there and there.body_sha256 ~= job.body_sha256 then
-    return { 'other_body', there.body_sha256 }
+    return { 'other_body', there.body_sha256 or '' }
   elseif there and there.state ~= 'cancelled' and there.state ~= 'expired' then
-    return join(other, there)
+    return join(other, there, job, request)
+  elseif there and other == id then
+    forget(p, id)
   end
 end
 
-local function refusal()
-  local waiting, seconds = call('ZCARD', p .. 'ready'), own(p, 'waiting_seconds')
-  if waiting > 0 and seconds + job.seconds > limits.max_queue_seconds then
+local function refusal(job, left_ms)
+  local seconds = own(p, 'waiting_seconds')
+  if waiting > 0 and seconds + job.seconds > max_queue_seconds then
     return { 'full_of_work', exact(seconds), exact(drain_rate(p)) }
-  elseif waiting >= limits.max_queued_jobs then
+  elseif waiting >= max_queued_jobs then
     return { 'full_of_jobs', exact(waiting), exact(seconds), exact(drain_rate(p)) }
-  elseif ARGV[6] ~= '' then
-    local flow = tonumber(call('ZSCORE', p .. 'flow', job.flow)) or 0
-    local finish = math.max(own(p, 'virtual_time'), flow) + job.seconds / job.weight
-    local ahead = seconds_before(p, exact(finish)) / drain_rate(p)
-    if (ahead + job.seconds) * 1000 > tonumber(ARGV[6]) then
+  elseif left_ms then
+    local last = number_of(call('ZSCORE', p .. 'share', share_of(job))) or 0
+    local finish = math.max(own(p, 'virtual_time'), last) + job.seconds / job.weight
+    local ahead = seconds_before(p, finish) / drain_rate(p)
+    if (ahead + job.seconds) * 1000 > left_ms then
       return { 'too_late', exact(ahead) }
     end
-    job.deadline = whole(now + ARGV[6])
+    job.deadline = now + left_ms
   end
 end
 
-local answer = same() or refusal()
-if not answer then
-  call('SET', p .. 'payload:' .. id, payload)
-  if request ~= '' then
-    call('SET', p .. 'request:' .. id, request)
+local function enqueue(at)
+  local id, payload, request, left_ms = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local job = job_at(at + 4)
+  job.replicas, job.bytes = replica, #request
+  local answer = same(id, job, request) or refusal(job, left_ms)
+  if not answer then
+    call('SET', p .. 'payload:' .. id, payload)
+    if request ~= '' then
+      call('SET', p .. 'request:' .. id, request)
+    end
+    enter(p, id, job, request ~= '')
+    call_workers(p, job.format, waiting)
+    waiting = waiting + 1
+    answer = { 'accepted', id }
   end
-  enter(p, id, job)
-  answer = { 'accepted', id }
+  return answer
 end
-return answer
+
+sweep(p)
+waiting = call('ZCARD', p .. 'ready')
+local answers = {}
+for at = 3, #ARGV, stride do
+  local fine, answer = pcall(enqueue, at)
+  answers[#answers + 1] = fine and answer or { 'broken', type(answer) == 'table' and answer.err or tostring(answer) }
+end
+return answers

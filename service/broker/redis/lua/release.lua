@@ -3,9 +3,12 @@ local p = KEYS[1]
 for i = 2, #ARGV, 2 do
   local id = ARGV[i]
   local job = read_job(p, id)
-  if job and job.state == 'running' and job.token == ARGV[i + 1] then
+  if job and job.state == 'running' and whole(job.token) == ARGV[i + 1] then
     leave_device(p, id, job)
-    call('HSET', p .. 'job:' .. id, 'state', 'queued', 'attempts', job.attempts - 1)
+    job.state, job.attempts = 'queued', job.attempts - 1
+    save(p, id, job, { 'state', 'attempts' })
+    local waiting = call('ZCARD', p .. 'ready')
     wait_in_line(p, id, job)
+    call_workers(p, job.format, waiting)
   end
 end

@@ -1,12 +1,9 @@
 """Commands to the queue's server: all of one tick in one round trip, in bounded time, with errors that say why."""
 
 import asyncio
-import hashlib
 from asyncio import Future, Task
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hiredis import pack_command
@@ -27,11 +24,6 @@ from service.broker.base import QueueAway
 # A client hears of a dead queue within 1.5 s: this is what one round trip may take, connecting included; the rest is
 # for the API's look at the workers before it.
 ROUND_TRIP_SECONDS = 1.0
-LUA = Path(__file__).parent / "lua"
-# What ends or drains work runs even where the server's memory is full; what brings work does not.
-DRAINING = frozenset({"begin", "emit", "extend", "release", "cancel", "status", "depth", "follow"})
-DRAINING |= {"beat", "announce", "workers"}
-
 # What the server says of a state of its own: a full disk, too few replicas, a primary that is away, a long script.
 PASSING = frozenset({"MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"})
 
@@ -39,22 +31,8 @@ Command = tuple[Any, ...]
 Asked = tuple[Command, float, "Future[Any]"]  # with the seconds that it may block
 
 
-@cache
-def source(script: str) -> bytes:
-    """A script as the server gets it: whatever way its body ends, replies are sent and numbers written."""
-    flags = " flags=allow-oom" if script in DRAINING else ""
-    common, body = ((LUA / f"{name}.lua").read_text() for name in ("common", script))
-    main = f"local function main()\n{body}\nend\nlocal answer = main()\nfinish_script()\nreturn answer\n"
-    return f"#!lua{flags}\n{common}\n{main}".encode()
-
-
-@cache
-def sha(script: str) -> str:
-    return hashlib.sha1(source(script), usedforsecurity=False).hexdigest()
-
-
 def connect(url: str, **options: Any) -> "Redis":
-    """A client that fails at once: whoever can wait, waits himself."""
+    """A client that fails at once: a caller that can wait tries again itself."""
     retry = Retry(NoBackoff(), 0)
     limits = {"socket_connect_timeout": 1.0, "socket_timeout": None, "retry": retry, **options}
     client: Redis = Redis.from_url(url, **limits)
@@ -62,7 +40,7 @@ def connect(url: str, **options: Any) -> "Redis":
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turns the client library's exceptions into QueueAway."""
     try:
         yield
@@ -87,13 +65,15 @@ def _reason(error: Exception) -> str:
     return "the queue's server does not answer: come back when it does"
 
 
-class Wire:
+class PipelinedConnection:
     """One connection of one event loop. Commands of one tick travel together and are answered in order.
 
-    The round trip belongs to the wire, not to who asked: a cancelled caller leaves no reply behind for the next one.
+    The round trip belongs to the connection, not to the caller: a cancelled one leaves no reply behind for the next.
+    `sources` are the scripts by their SHA-1, for a server that has forgotten them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sources: Mapping[str, bytes]) -> None:
+        self._sources = sources
         self._connection = connect(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._waiting: list[Asked] = []
         self._flusher: Task[None] | None = None
@@ -106,21 +86,19 @@ class Wire:
             self._flusher = asyncio.create_task(self._flush())
         return await future
 
-    def script(self, name: str, keys: Sequence[str], *arguments: Any) -> Awaitable[Any]:
-        return self.call("EVALSHA", sha(name), len(keys), *keys, *arguments)
-
     async def close(self) -> None:
         if self._flusher is not None:
             await asyncio.wait([self._flusher])
         await self._connection.disconnect()
 
     async def _flush(self) -> None:
+        await asyncio.sleep(0)  # what is collected in this tick is asked at its end
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                with reported():
+                with translate_errors():
                     replies = await self._round_trip(batch)
-            except Exception as error:  # who came meanwhile has waited too, and for the same server
+            except Exception as error:  # callers that came meanwhile have waited too, and for the same server
                 batch, self._waiting = batch + self._waiting, []
                 replies = [error] * len(batch)
             for (_, _, future), reply in zip(batch, replies, strict=True):
@@ -142,8 +120,8 @@ class Wire:
 
     async def _load_and_send(self, commands: Sequence[Command]) -> list[Any]:
         """A server that restarted, or was flushed, has forgotten the scripts."""
-        by_sha: Mapping[str, bytes] = {sha(path.stem): source(path.stem) for path in LUA.glob("*.lua")}
-        loads: list[Command] = [("SCRIPT", "LOAD", by_sha[found]) for found in {command[1] for command in commands}]
+        missing = {command[1] for command in commands}
+        loads: list[Command] = [("SCRIPT", "LOAD", self._sources[sha]) for sha in missing]
         return (await self._send([*loads, *commands]))[len(loads) :]
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
@@ -159,12 +137,12 @@ class Wire:
 
 
 def settle(future: "Future[Any]", reply: Any) -> None:
-    """Answer whoever still waits."""
+    """Answer a caller that still waits."""
     if future.done():
         return
     if isinstance(reply, Exception):
         try:
-            with reported():
+            with translate_errors():
                 raise reply
         except Exception as error:
             future.set_exception(error)
