@@ -46,11 +46,7 @@ _HINTS = get_type_hints(Job)
 _KEPT_APART = ("block", "request")
 _JobHeader = make_dataclass(
     "_JobHeader",
-    [
-        (one.name, _HINTS[one.name], field(default=one.default))
-        for one in fields(Job)
-        if one.name not in _KEPT_APART
-    ],
+    [(one.name, _HINTS[one.name], field(default=one.default)) for one in fields(Job) if one.name not in _KEPT_APART],
     frozen=True,
 )
 

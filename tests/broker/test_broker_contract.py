@@ -270,7 +270,7 @@ async def test_after_its_attempts_a_job_is_a_dead_letter_and_its_waiters_hear_of
     assert name_of((await take_one(broker)).job.id) == "good"
     assert [event.error.code for event in await reader if event.error] == ["row_failed", "row_failed"]
     (dead,) = await broker.dead()
-    assert (name_of(dead.job.id), dead.attempts) == ("poison", 3)
+    assert (name_of(dead.id), dead.attempts) == ("poison", 3)
     assert "3 of 3" in dead.reason
     assert not await finish(broker, lease)
 
