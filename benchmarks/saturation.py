@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 from hiredis import pack_command
 from redis import Redis
+from service.broker.redis.wire import Command, Wire
 
 from benchmarks.clients import BARE, LIMITS, X, echo_job
 from benchmarks.processes import cpu_seconds
 from service.broker.redis import RedisBroker
-from service.broker.redis.wire import Command, Wire
 from service.jobs import Event
 from tests.queue_server import Server
 

@@ -9,20 +9,21 @@ import argparse
 import asyncio
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
-from service.broker.aliases import AliasFile
-from service.broker.base import Broker, Limits, QueueAway
-from service.broker.memory import MemoryBroker
-from service.families.family import kinds_of
+from service.assembly import make_broker, make_queue, make_server, make_worker, memory_broker
+from service.broker.base import Broker, QueueAway
+from service.broker.unix.server import BrokerServer
 from service.families.registry import FAMILIES, Family
 from service.settings import Settings
+from service.supervisor import WorkerProcess
 from service.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
@@ -30,21 +31,30 @@ if TYPE_CHECKING:
 
     from service.worker.loop import Worker
 
+GRACE_SECONDS = 5.0  # beyond what a worker may take to finish its rows
 SECRETS = Path("/run/secrets")  # where containers find files named as the variables, such as fivefold_redis_url
 
 
-def run_all(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
-    """API and worker in one process, until a signal; what is under way is finished first."""
-    server, worker = build(settings, families)
-    with in_thread(worker):
-        _run_server(server, _announce(server, worker.broker))
+def run_all(
+    settings: Settings, families: Sequence[Family] = FAMILIES, worker: Sequence[str] = ("-m", "service", "worker")
+) -> None:
+    """The API in this process and a worker in one beside it, until a signal; what is under way is finished first.
+
+    `worker` is what Python runs there: an engine that crashes takes no request along.
+    """
+    with tempfile.TemporaryDirectory(prefix="fivefold-") as folder:
+        socket, metrics = Path(folder) / "queue", Metrics()
+        broker = memory_broker(settings)
+        queue = BrokerServer(broker, socket)
+        metrics.worker_exposition = queue.exposition
+        server = make_server(settings, broker, Store(settings.store), families, metrics)
+        _run_server(server, broker, queue, WorkerProcess(worker, socket, settings.shutdown_seconds + GRACE_SECONDS))
 
 
 def run_api(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
     """An API replica, until a signal."""
     broker = make_broker(settings, families)
-    server = make_server(settings, broker, Store(settings.store), families, Metrics())
-    _run_server(server, _announce(server, broker))
+    _run_server(make_server(settings, broker, Store(settings.store), families, Metrics()), broker)
 
 
 def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
@@ -52,9 +62,18 @@ def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Non
     from service.worker.probe import probe
 
     metrics = Metrics()
-    worker = make_worker(settings, make_broker(settings, families), Store(settings.store), families, metrics)
+    queue = make_queue(settings, families, metrics)
+    worker = make_worker(settings, queue, Store(settings.store), families, metrics)
+    if settings.broker_socket is not None:
+        threading.Thread(target=_stop_with_parent, args=[worker], daemon=True).start()
     with probe(settings, worker, metrics):
         asyncio.run(_until_told(worker))
+
+
+def _stop_with_parent(worker: Worker) -> None:
+    """The process that started this one holds its standard input open as long as it lives."""
+    sys.stdin.buffer.read()
+    worker.stop()
 
 
 async def _until_told(worker: Worker) -> None:
@@ -63,71 +82,18 @@ async def _until_told(worker: Worker) -> None:
     await worker.run()
 
 
-def build(settings: Settings, families: Sequence[Family] = FAMILIES) -> tuple[uvicorn.Server, Worker]:
-    """Both halves, joined by one queue. Raises InvalidKeys."""
-    broker, store, metrics = make_broker(settings, families), Store(settings.store), Metrics()
-    worker = make_worker(settings, broker, store, families, metrics)
-    return make_server(settings, broker, store, families, metrics), worker
-
-
-def make_broker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Broker:
-    """The queue in this process, or the one between machines where its address is given."""
-    limits = Limits.of(settings)
-    if settings.redis_url is None:
-        return MemoryBroker(limits, AliasFile(settings.aliases_file or settings.store / "aliases.json"))
-    from service.broker.redis import RedisBroker
-
-    return RedisBroker(settings.redis_url.get_secret_value(), limits, kinds_of(families))
-
-
-def make_worker(
-    settings: Settings, broker: Broker, store: Store, families: Sequence[Family], metrics: Metrics
-) -> Worker:
-    from service.runtime import onnx
-    from service.worker.loop import Worker
-
-    return Worker(settings, broker, store, families, metrics, partial(onnx.load_graph, settings=settings))
-
-
-def make_server(
-    settings: Settings, broker: Broker, store: Store, families: Sequence[Family], metrics: Metrics
-) -> uvicorn.Server:
-    import uvicorn
-
-    from service.api.app import create_app
-
-    config = uvicorn.Config(
-        create_app(settings, broker, store, families, metrics),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.shutdown_seconds),
-    )
-    return uvicorn.Server(config)
-
-
-@contextmanager
-def in_thread(worker: Worker) -> Iterator[None]:
-    """Run the worker on an event loop of its own; at the end it finishes its rows."""
-    thread = threading.Thread(target=lambda: asyncio.run(worker.run()), name="worker")
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join()
-
-
-def _run_server(server: uvicorn.Server, announcement: Coroutine[Any, Any, None]) -> None:
+def _run_server(server: uvicorn.Server, broker: Broker, *beside: AbstractAsyncContextManager[object]) -> None:
+    """Serve until a signal, with these beside it, which end after the last answer."""
     # uvicorn raises the signal again once it has shut down; by then it means: leave, with success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     async def serve() -> None:
-        announcing = asyncio.ensure_future(announcement)
-        await server.serve()
-        announcing.cancel()
+        async with AsyncExitStack() as stack:
+            for one in beside:
+                await stack.enter_async_context(one)
+            announcing = asyncio.ensure_future(_announce(server, broker))
+            await server.serve()
+            announcing.cancel()
 
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve())

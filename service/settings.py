@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, ge=1, description="items in one request")
     max_step_ms: float = Field(50.0, gt=0, description="how long one step of a batch may take by the cost curve")
     redis_url: SecretStr | None = Field(None, description="the queue between machines; without it, this process's own")
+    broker_socket: Path | None = Field(None, description="a worker's way to the queue of the process that started it")
     max_queue_seconds: float = Field(60.0, gt=0, description="predicted work a model's queue may hold")
     max_queued_jobs: int = Field(4096, ge=1, description="jobs a model's queue may hold")
     lease_seconds: float = Field(10.0, gt=0, description="a worker silent for as long has lost its jobs")

@@ -2,37 +2,47 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Every metric of the service, in a registry of its own."""
+    """Every metric of the service: those of the API and those of the worker, in registries of their own.
+
+    `worker_exposition` gives the text of the worker's: another process's, where the worker has one beside the API's.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self.worker_registry = CollectorRegistry(), CollectorRegistry()
+        self.worker_exposition: Callable[[], bytes] = partial(generate_latest, self.worker_registry)
         self.requests = Counter(
             "fivefold_requests", "Answers by route and status", ["route", "status"], registry=self.registry
         )
         self.request_seconds = Histogram(
             "fivefold_request_seconds", "Arrival to answer", ["route"], buckets=LATENCY_SECONDS, registry=self.registry
         )
-        self.queued_jobs = Gauge("fivefold_queued_jobs", "Jobs waiting", ["model"], registry=self.registry)
+        self.queued_jobs = Gauge("fivefold_queued_jobs", "Jobs waiting", ["model"], registry=self.worker_registry)
         self.queued_seconds = Gauge(
             "fivefold_queued_seconds", "Predicted seconds waiting and running", ["model"], registry=self.registry
         )
         self.workers = Gauge("fivefold_workers", "Workers with a fresh heartbeat", registry=self.registry)
-        self.rows = Counter("fivefold_rows", "Rows by how they ended", ["model", "end"], registry=self.registry)
-        self.steps = Counter("fivefold_steps", "Steps run", ["model", "session_kind"], registry=self.registry)
+        self.rows = Counter("fivefold_rows", "Rows by how they ended", ["model", "end"], registry=self.worker_registry)
+        self.steps = Counter("fivefold_steps", "Steps run", ["model", "session_kind"], registry=self.worker_registry)
         self.step_seconds = Histogram(
-            "fivefold_step_seconds", "Device time of a step", ["model"], buckets=LATENCY_SECONDS, registry=self.registry
+            "fivefold_step_seconds",
+            "Device time of a step",
+            ["model"],
+            buckets=LATENCY_SECONDS,
+            registry=self.worker_registry,
         )
         self.step_rows = Histogram(
-            "fivefold_step_rows", "Rows in a step", ["model"], buckets=BATCH_ROWS, registry=self.registry
+            "fivefold_step_rows", "Rows in a step", ["model"], buckets=BATCH_ROWS, registry=self.worker_registry
         )
 
 

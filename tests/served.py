@@ -1,5 +1,6 @@
 """A real service in this process: uvicorn on an ephemeral port, the worker in its thread."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,13 +11,14 @@ from toy import TOY, ToyScaling, open_sessions
 
 from fivefold import Client
 from model_store.store import Model, Store
-from service.__main__ import build, in_thread
 from service.arrays import Columns
+from service.assembly import make_server, make_worker, memory_broker
 from service.families.family import Family, Sessions
 from service.families.session import OneShot
 from service.graph import Graph
 from service.jobs import Block
 from service.settings import Settings
+from service.telemetry import Metrics
 from service.worker.loop import Worker
 
 
@@ -59,7 +61,10 @@ def serving(
 ) -> Iterator[Service]:
     """The service, ready; without its worker where `working` is False."""
     knobs = {"port": 0, "intra_op_threads": 1, "heartbeat_seconds": 0.05, "log_level": "error", **settings}
-    server, worker = build(Settings(store=store.root, **knobs), families)
+    given, metrics = Settings(store=store.root, **knobs), Metrics()
+    broker = memory_broker(given)
+    worker = make_worker(given, broker, store, families, metrics)
+    server = make_server(given, broker, store, families, metrics)
     with ExitStack() as stack:
         if working:
             stack.enter_context(in_thread(worker))
@@ -72,6 +77,18 @@ def serving(
         with Client(service.url) as client:
             _until(lambda: not working or client.ready(), thread)
         yield service
+
+
+@contextmanager
+def in_thread(worker: Worker) -> Iterator[None]:
+    """Run the worker on an event loop of its own; at the end it finishes its rows."""
+    thread = threading.Thread(target=lambda: asyncio.run(worker.run()), name="worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join()
 
 
 def _until(condition, thread: threading.Thread) -> None:

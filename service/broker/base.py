@@ -184,6 +184,20 @@ class Consumer(Protocol):
         ...
 
 
+class WorkerQueue(Consumer, Protocol):
+    """All that a worker asks of a queue."""
+
+    async def depth(self, model: str) -> Depth: ...
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        """Every worker's last heartbeat; `beat_at` is in seconds since the epoch."""
+        ...
+
+    async def close(self) -> None:
+        """Let the connections of this event loop go."""
+        ...
+
+
 class Admin(Protocol):
     """What an operator does."""
 

@@ -9,7 +9,6 @@ import numpy as np
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from model_store.store import ModelRef
 from service.arrays import Array, Column, Columns, CorruptFrame, Ragged, pack, unpack
 from service.jobs import FORMATS, Block, Events, Failure, Job, Kinds
 from service.workers import ControlMessage, WorkerStatus

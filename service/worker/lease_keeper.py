@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from service.broker.base import Broker, QueueAway
+from service.broker.base import QueueAway, WorkerQueue
 from service.jobs import Lease
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -21,7 +21,7 @@ class LeaseKeeper:
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        broker: WorkerQueue,
         scheduler: Scheduler,
         models: ModelControl,
         metrics: Metrics,

@@ -11,7 +11,7 @@ import structlog
 
 from fivefold.errors import DeadlineExceeded, InternalError, InvalidInput
 from model_store.store import Store
-from service.broker.base import Broker, Emission, QueueAway
+from service.broker.base import Emission, QueueAway, WorkerQueue
 from service.families.family import Family
 from service.jobs import Events, Failure, Lease, failed
 from service.runtime.onnx import scope
@@ -44,7 +44,7 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        broker: WorkerQueue,
         store: Store,
         families: Sequence[Family],
         metrics: Metrics,

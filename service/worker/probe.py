@@ -43,7 +43,7 @@ def probe(settings: Settings, worker: Worker, metrics: Metrics) -> Iterator[int]
 
 
 def _app(worker: Worker, metrics: Metrics) -> Any:
-    prometheus = make_wsgi_app(metrics.registry)
+    prometheus = make_wsgi_app(metrics.worker_registry)
     checks = {"/healthz/live": lambda: not worker.hung, "/healthz/ready": lambda: worker.ready}
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

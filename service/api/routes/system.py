@@ -42,7 +42,7 @@ def system_router(queue: Producer, catalogue: Catalogue, families: Sequence[Fami
     async def prometheus() -> Response:
         with suppress(QueueAway):  # what this process counts by itself is told all the same
             await measure(queue, catalogue, metrics)
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics.registry) + metrics.worker_exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

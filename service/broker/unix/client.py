@@ -2,22 +2,15 @@
 
 import asyncio
 from asyncio import AbstractEventLoop, Future, Queue, StreamWriter, Task
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from service.broker.base import Depth, Emission, QueueAway
-from service.broker.codec import (
-    FORMATS,
-    decode_job,
-    decode_order,
-    decode_worker,
-    encode_events,
-    encode_worker,
-)
+from service.broker.codec import decode_job, decode_order, decode_worker, encode_events, encode_worker
 from service.broker.unix.messages import Message, encode_message, messages
-from service.jobs import Kinds, Lease
+from service.jobs import FORMATS, Kinds, Lease
 from service.workers import ControlMessage, WorkerStatus
 
 AWAY = "the service's own process does not answer: it has ended, or is about to"
@@ -26,13 +19,14 @@ AWAY = "the service's own process does not answer: it has ended, or is about to"
 class UnixBroker:
     """Consumer; see service/broker/base.py. Raises QueueAway from every call where the other process is gone.
 
-    Connections belong to an event loop: the worker's loop and its heartbeat's each have their own.
+    Connections belong to an event loop: the worker's loop and its heartbeat's each have their own. A heartbeat brings
+    the text of the worker's metrics along, `exposition`.
     """
 
     formats = FORMATS
 
-    def __init__(self, path: Path, kinds: Kinds) -> None:
-        self._path, self._kinds = path, kinds
+    def __init__(self, path: Path, kinds: Kinds, exposition: Callable[[], bytes]) -> None:
+        self._path, self._kinds, self._exposition = path, kinds, exposition
         self._connections: dict[AbstractEventLoop, Connection] = {}
 
     async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
@@ -74,7 +68,7 @@ class UnixBroker:
         return orders()
 
     async def heartbeat(self, status: WorkerStatus) -> None:
-        await self._call("heartbeat", [encode_worker(status)])
+        await self._call("heartbeat", [encode_worker(status), self._exposition()])
 
     async def workers(self) -> Sequence[WorkerStatus]:
         header, frames = await self._call("workers")
@@ -134,7 +128,8 @@ class Connection:
         """Raises QueueAway."""
         if self.lost:
             raise QueueAway(AWAY)
-        number, future = next(self._numbers), asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        future: Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         self._writer.write(encode_message({**header, "number": number}, frames))
         return await future

@@ -4,6 +4,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter, Task
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,11 @@ class BrokerServer:
     def __init__(self, broker: MemoryBroker, path: Path) -> None:
         self.broker, self.path = broker, path
         self._leases: dict[tuple[str, int], Lease] = {}
+        self._exposition = b""
+
+    def exposition(self) -> bytes:
+        """The text of the worker's metrics, as its last heartbeat had it."""
+        return self._exposition
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._serve, self.path)
@@ -40,7 +46,7 @@ class BrokerServer:
         self._server.close()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        peer = _Peer(self.broker, self._leases, writer)
+        peer = _Peer(self.broker, self._leases, writer, partial(setattr, self, "_exposition"))
         try:
             async for message in messages(reader):
                 await peer.answer(message)
@@ -54,8 +60,14 @@ class BrokerServer:
 class _Peer:
     """One connection of a worker."""
 
-    def __init__(self, broker: MemoryBroker, leases: dict[tuple[str, int], Lease], writer: StreamWriter) -> None:
-        self._broker, self._leases, self._writer = broker, leases, writer
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        leases: dict[tuple[str, int], Lease],
+        writer: StreamWriter,
+        note: Callable[[bytes], None],
+    ) -> None:
+        self._broker, self._leases, self._writer, self._note = broker, leases, writer, note
         self._taken: set[tuple[str, int]] = set()
         self._tasks: set[Task[None]] = set()
         self._calls: Mapping[str, Callable[..., Coroutine[Any, Any, Reply]]] = {
@@ -127,6 +139,7 @@ class _Peer:
 
     async def _heartbeat(self, frames: Sequence[bytes]) -> Reply:
         await self._broker.heartbeat(decode_worker(frames[0], 0.0))
+        self._note(frames[1])
         return {}, []
 
     async def _workers(self, frames: Sequence[bytes]) -> Reply:
