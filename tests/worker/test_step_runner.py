@@ -1,11 +1,13 @@
 """A step: rows that are not ready wait uncharged, and a failure is halved down to its row."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from model_store.store import ModelRef
 from service.jobs import Block, Events, Parameters, Range, block_of
@@ -74,7 +76,8 @@ def test_every_bad_row_is_found_alone_and_every_other_runs_once(bad: set[int]) -
         ran.extend(rows)
 
     ranges = [Range("j", 0, 5), Range("k", 5, 6), Range("l", 6, 21)]
-    failures = run_bisecting(run, ranges).failures
+    with capture_logs():
+        failures = run_bisecting(run, ranges).failures
     assert sorted(row.start for row, _ in failures) == sorted(bad)
     assert all(row.rows == 1 for row, _ in failures)
     assert ran == [place for place in range(21) if place not in bad]
@@ -91,4 +94,4 @@ def test_ranges_without_rows_have_exactly_the_others(gone: set[int]) -> None:
 def test_positions_become_the_fewest_ranges(rows: set[int]) -> None:
     ranges = runs("j", np.array(sorted(rows)))
     assert [place for one in ranges for place in range(one.start, one.stop)] == sorted(rows)
-    assert all(first.stop < second.start for first, second in zip(ranges, ranges[1:], strict=False))
+    assert all(first.stop < second.start for first, second in pairwise(ranges))
