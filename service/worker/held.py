@@ -75,7 +75,7 @@ class Span:
 
 @dataclass(eq=False)
 class Held:
-    """A job with its spans of resident rows, ascending; the rows from `waits_from` on wait.
+    """A job of `rows` rows, with its spans of resident ones, ascending; those from `waits_from` on wait.
 
     A row takes `need` of the session's capacity. The job fills a step with `step_rows` rows.
     """
@@ -84,6 +84,7 @@ class Held:
     order: int
     place: Place
     fair_share: FairShare
+    rows: int
     need: int
     step_rows: int
     stepped_at: float
@@ -106,11 +107,11 @@ class Held:
 
     @property
     def waiting_rows(self) -> int:
-        return len(self.block) - self.waits_from
+        return self.rows - self.waits_from
 
     @property
     def unfinished_rows(self) -> int:
-        return self.resident_rows + self.waiting_rows
+        return self.resident_rows + self.rows - self.waits_from
 
     @property
     def step_share(self) -> float:
@@ -126,7 +127,7 @@ class Held:
 
     def unfinished(self) -> list[Range]:
         """The rows that have not ended."""
-        waiting = [Range(self.job.id, self.waits_from, len(self.block))] if self.waiting_rows else []
+        waiting = [Range(self.job.id, self.waits_from, self.rows)] if self.waiting_rows else []
         return self.resident() + waiting
 
     def choose(self, rows: int) -> list[Range]:

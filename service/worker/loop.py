@@ -170,21 +170,18 @@ class Worker:
 
     def _add(self, lease: Lease) -> None:
         """The job waits for its steps, or for its model; one that can never run is answered."""
-        job, kind = lease.job, type(lease.job.block.parameters)
+        job, now = lease.job, self.clock()
         if not self.models.runs(job):
-            self._fail(lease, Failure(InternalError.code, f"{job.model} has no session {kind.__name__} here"))
-        elif not self.residency.has(job.model):
-            self.scheduler.add(lease, self.clock())
-            self.models.use(job.model, self.clock())
+            kind = type(job.block.parameters).__name__
+            self._fail(lease, Failure(InternalError.code, f"{job.model} has no session {kind} here"))
+            return
+        self.models.use(job.model, now)
+        need, capacity = self.steps.room_for(job) if self.residency.has(job.model) else (1, 1)
+        if need > capacity:
+            message = f"an item takes {need} units of {capacity} that the device has for {job.model}: make it smaller"
+            self._fail(lease, Failure(InvalidInput.code, message))
         else:
-            need, capacity = self.steps.room_for(job)
-            if need > capacity:
-                message = (
-                    f"an item takes {need} units of {capacity} that the device has for {job.model}: make it smaller"
-                )
-                self._fail(lease, Failure(InvalidInput.code, message))
-            else:
-                self.scheduler.add(lease, self.clock(), need)
+            self.scheduler.add(lease, now, need)
 
     def _fail(self, lease: Lease, failure: Failure) -> None:
         self._unsent.append((lease, [failed(lease.job.id, lease.job.block.rows, failure)]))

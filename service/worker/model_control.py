@@ -113,10 +113,11 @@ class ModelControl:
         if not (self._wanted or self._leaving or self.may_unload):
             return None
         ended = self._finish_load(now)
-        self._note_use(now)
-        self._make_room()
-        self._unload_unused(now)
-        self._begin_load()
+        if ended is None:  # else the jobs that waited for it come first
+            self._note_use(now)
+            self._make_room()
+            self._unload_unused(now)
+            self._begin_load()
         return ended
 
     def _takes(self, ref: ModelRef) -> bool:

@@ -64,7 +64,8 @@ class Scheduler:
         share.jobs += 1
         self._arrivals += 1
         place.usual_rows = place.limits.rows_per_step(self.max_step_seconds, need)
-        self._held[job.id] = Held(lease, self._arrivals, place, share, need, place.usual_rows, now, job.work)
+        rows = len(job.block)
+        self._held[job.id] = Held(lease, self._arrivals, place, share, rows, need, place.usual_rows, now, job.work)
 
     def expire(self, now: float) -> list[Held]:
         """Jobs whose deadline has passed; they are gone from here."""
@@ -100,11 +101,11 @@ class Scheduler:
     def end(self, ranges: Iterable[Range]) -> None:
         """These resident rows are done or failed; a job leaves with its last row."""
         for job_id, start, stop in ranges:
-            held = self._held.get(job_id)
-            if held is not None:
+            held = self._held[job_id]
+            if stop - start == held.unfinished_rows:
+                self._leave(held)
+            else:
                 held.end(start, stop)
-                if not held.unfinished_rows:
-                    self._leave(held)
 
     @property
     def runnable(self) -> bool:
