@@ -31,6 +31,7 @@ class BrokerServer:
         self.broker, self.path = broker, path
         self._leases: dict[tuple[str, int], Lease] = {}
         self._exposition = b""
+        self._connections: dict[StreamWriter, Task[None]] = {}
 
     def exposition(self) -> bytes:
         """The text of the worker's metrics, as its last heartbeat had it."""
@@ -44,9 +45,16 @@ class BrokerServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for writer in self._connections:
+            writer.close()
+        if self._connections:
+            await asyncio.wait(list(self._connections.values()))
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         peer = _Peer(self.broker, self._leases, writer, partial(setattr, self, "_exposition"))
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._connections[writer] = serving
         try:
             async for message in messages(reader):
                 await peer.answer(message)
@@ -54,7 +62,8 @@ class BrokerServer:
             log.exception("worker_connection_failed")
         finally:
             writer.close()
-            await peer.leave()
+            peer.leave()
+            del self._connections[writer]
 
 
 class _Peer:
@@ -91,7 +100,7 @@ class _Peer:
         else:
             await answering
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """The worker is gone."""
         for task in self._tasks:
             task.cancel()
