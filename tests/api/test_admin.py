@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -93,10 +94,8 @@ def dead(toy_store: Store) -> Iterator[tuple[httpx.Client, str]]:
     gate = Gate()
     with serving(toy_store, [gate.family]) as service, httpx.Client(base_url=service.url, timeout=30) as http:
         broker = service.worker.broker
-        limits, broker._ledger.limits = (
-            broker._ledger.limits,
-            replace(broker._ledger.limits, lease_seconds=-1.0, max_attempts=1),
-        )
+        limits = broker._ledger.limits
+        broker._ledger.limits = replace(limits, lease_seconds=-1.0, max_attempts=1)
         job = http.post(SCALE, json=ROW, headers=ASYNC).headers["location"]
         assert gate.reached.wait(10)
         assert asyncio.run(broker.take(["toy-affine@1"], budget=0.0, wait=0.0)) == []

@@ -71,7 +71,7 @@ def assert_alive(http: httpx.Client) -> None:
         (SCALE, '{"rows": []}', ("rows", "at least 1")),
         (SCALE, '{"rows": [[1, 2, 3, 4], [1, 2, 3]]}', ("1 of 2 items", "3 numbers given, 4 expected")),
         (SCALE, '{"rows": [1, 2]}', ("rows.0",)),
-        (SCALE, "{}", ("neither rows nor images",)),
+        (SCALE, "{}", ("neither images nor rows",)),
         (SCALE, '{"images": ["***"]}', ("images.0", "base64")),
         (SCALE, "{", ("Invalid JSON",)),
         (SCALE, "[]", ()),

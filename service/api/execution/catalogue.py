@@ -10,7 +10,7 @@ import structlog
 
 from fivefold.errors import NotReady, UnknownModel
 from model_store import store
-from model_store.store import Model, ModelRef, Store
+from model_store.store import Model, ModelRef, Store, version_order
 from service.broker.base import Admin, QueueAway
 from service.jobs import FORMATS, Block
 from service.settings import Settings
@@ -55,6 +55,11 @@ class Served:
         return Served(self.model, worker, as_served, formats)
 
 
+def by_name_and_version(ref: ModelRef) -> tuple[object, ...]:
+    """A key that sorts models by name, and the versions of one as their numbers."""
+    return ref.name, version_order(ref.version)
+
+
 @dataclass
 class Catalogue:
     """A view of store and workers that is at most a quarter of a second old, so that no request reads the disk."""
@@ -75,7 +80,7 @@ class Catalogue:
     async def served(self) -> Sequence[Served]:
         """Every model with a fresh heartbeat, by name and version."""
         await self._refresh()
-        return [self._served[ref] for ref in sorted(self._served, key=lambda ref: (ref.name, ref.version))]
+        return [self._served[ref] for ref in sorted(self._served, key=by_name_and_version)]
 
     async def find(self, reference: str | None, family: str) -> Served:
         """The served model that a request means. Raises UnknownModel, NotReady."""

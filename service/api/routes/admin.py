@@ -20,7 +20,7 @@ from fivefold.jobs import (
 )
 from fivefold.operation import JSON_TYPE
 from service.api.access.middleware import ADMIN_PATH
-from service.api.execution.catalogue import Catalogue
+from service.api.execution.catalogue import Catalogue, by_name_and_version
 from service.api.execution.context import Queue
 from service.api.media.problem_json import validate
 from service.api.media.request_body import read_body
@@ -69,7 +69,8 @@ class AdminRoutes:
 
     async def depths(self) -> QueueDocument:
         now, workers = time.time(), await self.queue.workers()
-        models = sorted({str(served.ref) for worker in workers for served in worker.models})
+        refs = sorted({served.ref for worker in workers for served in worker.models}, key=by_name_and_version)
+        models = list(dict.fromkeys(map(str, refs)))
         return QueueDocument(
             models=[ModelDepth(model=model, **vars(await self.queue.depth(model))) for model in models],
             workers=[worker_document(worker, now) for worker in workers],
