@@ -191,7 +191,7 @@ async def test_two_workers_in_their_threads_serve_clients_of_a_third(make_broker
     ]
     stop.set()
     for worker in workers:
-        worker.join()
+        await asyncio.to_thread(worker.join)
     assert answers == [2] * 400
     assert set(ran.values()) == {1}
     assert len(ran) == 400
@@ -208,7 +208,7 @@ async def test_a_hundred_clients_in_threads_share_one_key(make_broker: MakeBroke
         return submit
 
     for thread in [in_thread(broker, client(start)) for start in (0, 25, 50, 75)]:
-        thread.join()
+        await asyncio.to_thread(thread.join)
     assert len(ids) == 100
     assert len(set(ids)) == 1
     assert (await broker.depth(M)).waiting_jobs == 1
@@ -225,7 +225,7 @@ async def test_a_client_whose_loop_is_gone_harms_nobody(make_broker: MakeBroker)
         await asyncio.sleep(0)
         assert not waiting.done()
 
-    in_thread(broker, leave).join()
+    await asyncio.to_thread(in_thread(broker, leave).join)
     assert await emit(broker, lease, [step("a")])
     assert await finish(broker, lease)
     assert len(await read(broker, "a")) == 2
