@@ -9,7 +9,6 @@ import numpy as np
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from model_store.store import ModelRef
 from service.arrays import Array, Column, Columns, CorruptFrame, Ragged, pack, unpack
 from service.jobs import FORMATS, Block, Events, Failure, Job, Kinds
 from service.workers import ControlMessage, WorkerStatus
@@ -46,11 +45,7 @@ _HINTS = get_type_hints(Job)
 _KEPT_APART = ("block", "request")
 _JobHeader = make_dataclass(
     "_JobHeader",
-    [
-        (one.name, _HINTS[one.name], field(default=one.default))
-        for one in fields(Job)
-        if one.name not in _KEPT_APART
-    ],
+    [(one.name, _HINTS[one.name], field(default=one.default)) for one in fields(Job) if one.name not in _KEPT_APART],
     frozen=True,
 )
 

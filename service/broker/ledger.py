@@ -24,6 +24,7 @@ class Ledger:
     def __init__(self, limits: Limits, changed: Callable[[Record], None]) -> None:
         self.limits, self._changed = limits, changed
         self.dead: dict[str, DeadJob] = {}
+        self._buried: dict[str, Job] = {}
         self._records: dict[str, Record] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._queues: dict[str, ModelQueue] = {}
@@ -143,7 +144,8 @@ class Ledger:
             raise NotFound(f"there is no dead job {job_id}")
         if job_id in self._kept:
             self._forget(job_id)
-        job = self.dead.pop(job_id).job
+        del self.dead[job_id]
+        job = self._buried.pop(job_id)
         self._enqueue(job, self._queue(str(job.model)), now)
 
     def sweep(self, now: float) -> None:
@@ -229,9 +231,12 @@ class Ledger:
 
     def _bury(self, record: Record, now: float) -> None:
         reason = f"its worker fell silent in {record.attempts} of {self.limits.max_attempts} attempts"
-        self.dead[record.job.id] = DeadJob(record.job, record.attempts, reason)
+        job = record.job
+        named = job.id, str(job.model), job.operation, job.tenant, len(job.block)
+        self.dead[job.id], self._buried[job.id] = DeadJob(*named, record.attempts, reason), job
         if len(self.dead) > self.limits.max_dead_jobs:
-            del self.dead[next(iter(self.dead))]
+            oldest = next(iter(self.dead))
+            del self.dead[oldest], self._buried[oldest]
         self._end(record, "failed", Failure(RowFailed.code, f"the job was given up: {reason}"), now)
 
     def _end(self, record: Record, state: State, failure: Failure, now: float) -> None:

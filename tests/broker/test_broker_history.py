@@ -122,7 +122,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def replay(self) -> None:
         for dead in self.run(self.broker.dead())[:1]:
-            self.run(replay(self.broker, name_of(dead.job.id)))
+            self.run(replay(self.broker, name_of(dead.id)))
 
     @invariant()
     def depth_is_what_lives(self) -> None:

@@ -102,7 +102,7 @@ async def workers_killed(folder: Path, jobs: int, workers: int) -> Outcome:
             over.set()
             await asyncio.to_thread(shots.join)
         outcome.kills, outcome.recovery_seconds = stage.workers.kills, stage.workers.recovery_seconds
-        dead = {job.job.id: job.attempts for job in await history.broker.dead()}
+        dead = {job.id: job.attempts for job in await history.broker.dead()}
         outcome.poison_in_dead_letter = f"{sum(dead.get(job_id) == 3 for job_id in poison)} of {len(poison)}"
         return await stage.judge(outcome, frozenset(poison))
 

@@ -20,7 +20,7 @@ async def test_a_job_that_kills_its_process_is_given_up_after_three_and_its_neig
         assert (verdict.jobs, verdict.lost, verdict.twice) == (41, [], [])
         assert verdict.worst_attempts <= 3
         (dead,) = await history.broker.dead()
-        assert (dead.job.id, dead.attempts) == (poison, 3)
+        assert (dead.id, dead.attempts) == (poison, 3)
         assert leftovers(client, history.model) == {}
         assert workers.recovery_seconds
 

@@ -80,7 +80,7 @@ class AdminRoutes:
         return DeadJobList(jobs=[dead_document(one) for one in await self.queue.dead()])
 
     async def replay(self, job_id: str) -> DeadJobDocument:
-        found = next((one for one in await self.queue.dead() if one.job.id == job_id), None)
+        found = next((one for one in await self.queue.dead() if one.id == job_id), None)
         if found is None:
             raise NotFound(f"there is no dead job {job_id[:150]!r}: see {ADMIN_PATH}/dead")
         await self.queue.replay(job_id)
@@ -133,13 +133,4 @@ def worker_document(worker: WorkerStatus, now: float) -> WorkerDocument:
 
 
 def dead_document(dead: DeadJob) -> DeadJobDocument:
-    job = dead.job
-    return DeadJobDocument(
-        id=job.id,
-        model=str(job.model),
-        operation=job.operation,
-        tenant=job.tenant,
-        rows=len(job.block),
-        attempts=dead.attempts,
-        reason=dead.reason,
-    )
+    return DeadJobDocument(**vars(dead))

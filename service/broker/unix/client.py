@@ -9,7 +9,6 @@ from typing import Any
 
 from service.broker.base import Depth, Emission, QueueAway
 from service.broker.codec import (
-    FORMATS,
     decode_job,
     decode_order,
     decode_worker,
@@ -17,7 +16,7 @@ from service.broker.codec import (
     encode_worker,
 )
 from service.broker.unix.messages import Message, encode_message, messages
-from service.jobs import Kinds, Lease
+from service.jobs import FORMATS, Kinds, Lease
 from service.workers import ControlMessage, WorkerStatus
 
 AWAY = "the service's own process does not answer: it has ended, or is about to"
