@@ -22,6 +22,7 @@ from service.settings import Settings
 
 BARE = ModelRef("bare", "1", "0" * 64)
 LIMITS = Limits.of(Settings(max_queue_seconds=3600.0))
+KINDS = kinds_of([echo.echo_family()])
 X = np.zeros((1, echo.WIDTH), np.float32)
 
 
@@ -63,7 +64,7 @@ def done(job: Job) -> Events:
 
 
 async def run(asked: argparse.Namespace) -> None:
-    broker = RedisBroker(asked.url, LIMITS, kinds_of([echo.echo_family()]))
+    broker = RedisBroker(asked.url, LIMITS, KINDS)
     if asked.side == "consume":
         await consume(broker)
     model = BARE if asked.digest is None else ModelRef(echo.NAME, "1", asked.digest)

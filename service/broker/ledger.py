@@ -41,6 +41,8 @@ class Ledger:
         self.sweep(now)
         if (existing := self._same(job)) is not None:
             existing.join(job)
+            if not existing.alive:
+                self._count(existing)
             return Accepted(existing.job.id, existing=True)
         queue = self._queue(str(job.model))
         queue.admit(job, now)
@@ -232,8 +234,8 @@ class Ledger:
     def _bury(self, record: Record, now: float) -> None:
         reason = f"its worker fell silent in {record.attempts} of {self.limits.max_attempts} attempts"
         job = record.job
-        named = job.id, str(job.model), job.operation, job.tenant, len(job.block)
-        self.dead[job.id], self._buried[job.id] = DeadJob(*named, record.attempts, reason), job
+        dead = DeadJob(job.id, str(job.model), job.operation, job.tenant, len(job.block), record.attempts, reason)
+        self.dead[job.id], self._buried[job.id] = dead, job
         if len(self.dead) > self.limits.max_dead_jobs:
             oldest = next(iter(self.dead))
             del self.dead[oldest], self._buried[oldest]
@@ -252,7 +254,12 @@ class Ledger:
     def _keep(self, record: Record, now: float) -> None:
         record.ended_at = now
         self._kept[record.job.id] = record
-        self._kept_bytes += record.size_bytes
+        self._count(record)
+
+    def _count(self, record: Record) -> None:
+        """What a record that has ended holds now."""
+        before, record.kept_bytes = record.kept_bytes, record.size_bytes
+        self._kept_bytes += record.kept_bytes - before
 
     def _too_much_kept(self, now: float) -> bool:
         """True where the oldest has to go. The newest answer stays, however large."""
@@ -265,7 +272,7 @@ class Ledger:
 
     def _forget(self, job_id: str) -> None:
         record = self._kept.pop(job_id)
-        self._kept_bytes -= record.size_bytes
+        self._kept_bytes -= record.kept_bytes
         del self._records[job_id]
         key = (record.job.tenant, record.job.idempotency_key or "")
         if self._keys.get(key) == job_id:  # another try may have the key by now
