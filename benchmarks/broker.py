@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from benchmarks.clients import BARE, LIMITS, consume, produce
 from benchmarks.load import Figures
 from benchmarks.options import Options, spread
 from benchmarks.processes import python, started
+from service.broker.aliases import AliasFile
 from service.broker.memory import MemoryBroker
 from tests import queue_server
 
@@ -21,7 +23,7 @@ CONCURRENCY = 32
 
 def memory(seconds: float) -> Figures:
     """The consumer in a thread with a loop of its own, as the service has it."""
-    broker, loop = MemoryBroker(LIMITS), uvloop.new_event_loop()
+    broker, loop = MemoryBroker(LIMITS, AliasFile(Path(os.devnull))), uvloop.new_event_loop()
     consumer = loop.create_task(consume(broker))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

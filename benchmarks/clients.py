@@ -22,6 +22,7 @@ from service.settings import Settings
 
 BARE = ModelRef("bare", "1", "0" * 64)
 LIMITS = Limits.of(Settings(max_queue_seconds=3600.0))
+KINDS = kinds_of([echo.echo_family()])
 X = np.zeros((1, echo.WIDTH), np.float32)
 
 
@@ -58,12 +59,14 @@ async def consume(broker: Broker, jobs_per_turn: int = 32) -> None:
 
 
 def done(job: Job) -> Events:
-    nothing = np.zeros(len(job.block), np.int64)
-    return Events(job.id, "done", job.block.rows, nothing, job.block.columns, None, nothing + 0.0, nothing + 1.0)
+    rows, block = len(job.block), job.block
+    return Events(
+        job.id, "done", block.rows, np.zeros(rows, np.int64), block.columns, None, np.zeros(rows), np.ones(rows)
+    )
 
 
 async def run(asked: argparse.Namespace) -> None:
-    broker = RedisBroker(asked.url, LIMITS, kinds_of([echo.echo_family()]))
+    broker = RedisBroker(asked.url, LIMITS, KINDS)
     if asked.side == "consume":
         await consume(broker)
     model = BARE if asked.digest is None else ModelRef(echo.NAME, "1", asked.digest)

@@ -11,13 +11,12 @@ import numpy as np
 from redis import Redis
 
 from benchmarks.broker import produced
-from benchmarks.clients import BARE, LIMITS, X, echo_job
+from benchmarks.clients import BARE, KINDS, LIMITS, done, echo_job
 from benchmarks.load import Figures
 from benchmarks.options import Options, spread
 from benchmarks.processes import cpu_seconds, python, started
 from benchmarks.saturation import recorded, replayed
 from service.broker.redis import RedisBroker
-from service.jobs import Event
 from tests import queue_server
 
 PRODUCERS, CONSUMERS, CONCURRENCY = 2, 2, 64
@@ -57,7 +56,7 @@ def cost(seconds: float) -> tuple[float, float, float]:
 
 async def scripts(url: str) -> list[tuple[str, float, float]]:
     """For each phase: commands inside of its scripts, and the server's microseconds in them, both for one job."""
-    broker, turns = RedisBroker(url, LIMITS), [JOBS_PER_TURN] * (JOBS // JOBS_PER_TURN)
+    broker, turns = RedisBroker(url, LIMITS, KINDS), [JOBS_PER_TURN] * (JOBS // JOBS_PER_TURN)
     with Redis.from_url(url) as client:
         marks = [_statistics(client)]
         for jobs in turns:
@@ -66,7 +65,7 @@ async def scripts(url: str) -> list[tuple[str, float, float]]:
         leases = [await broker.take([str(BARE)], budget=jobs * 1e-6, wait=0.0) for jobs in turns]
         marks.append(_statistics(client))
         for taken in leases:
-            await broker.emit([(lease, [Event(lease.job.id, 0, 0, "done", X)]) for lease in taken])
+            await broker.emit([(lease, [done(lease.job)]) for lease in taken])
         marks.append(_statistics(client))
     await broker.close()
     differences = np.diff(np.array(marks), axis=0) / JOBS

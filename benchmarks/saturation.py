@@ -9,12 +9,11 @@ from unittest.mock import patch
 
 from hiredis import pack_command
 from redis import Redis
-from service.broker.redis.wire import Command, Wire
 
-from benchmarks.clients import BARE, LIMITS, X, echo_job
+from benchmarks.clients import BARE, KINDS, LIMITS, done, echo_job
 from benchmarks.processes import cpu_seconds
 from service.broker.redis import RedisBroker
-from service.jobs import Event
+from service.broker.redis.pipelined_connection import Command, PipelinedConnection
 from tests.queue_server import Server
 
 TURNS, JOBS_PER_TURN, REPLAYS = 50, 32, 10
@@ -23,19 +22,19 @@ LAST = b"the last of all"
 
 async def recorded(url: str) -> bytes:
     """Every byte by which jobs are submitted, taken and ended, turn by turn."""
-    sent, send = bytearray(), Wire._send
+    sent, send = bytearray(), PipelinedConnection._send
 
-    async def record(wire: Wire, commands: Sequence[Command]) -> list[object]:
+    async def record(connection: PipelinedConnection, commands: Sequence[Command]) -> list[object]:
         sent.extend(b"".join(map(pack_command, commands)))
-        return await send(wire, commands)
+        return await send(connection, commands)
 
-    broker = RedisBroker(url, LIMITS)
-    with patch.object(Wire, "_send", record):
+    broker = RedisBroker(url, LIMITS, KINDS)
+    with patch.object(PipelinedConnection, "_send", record):
         for _ in range(TURNS):
             await asyncio.gather(*(broker.submit(echo_job(BARE)) for _ in range(JOBS_PER_TURN)))
             leases = await broker.take([str(BARE)], budget=JOBS_PER_TURN * 1e-6, wait=0.0)
             assert len(leases) == JOBS_PER_TURN
-            await broker.emit([(lease, [Event(lease.job.id, 0, 0, "done", X)]) for lease in leases])
+            await broker.emit([(lease, [done(lease.job)]) for lease in leases])
     await broker.close()
     return bytes(sent)
 

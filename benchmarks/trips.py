@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks.clients import BARE, LIMITS, X, echo_job
+from benchmarks.clients import BARE, KINDS, LIMITS, done, echo_job
 from benchmarks.options import Options
 from benchmarks.proxy import Proxy, counting
 from service.broker.redis import RedisBroker
-from service.jobs import Event, Lease
+from service.jobs import Lease
 from tests import queue_server
 
 JOBS, TURNS, IDLE_SECONDS = 32, 50, 3.0
@@ -21,7 +21,7 @@ class Counter:
 
     def __init__(self, producing: Proxy, consuming: Proxy) -> None:
         self.producing, self.consuming = producing, consuming
-        self.producer, self.consumer = RedisBroker(producing.url, LIMITS), RedisBroker(consuming.url, LIMITS)
+        self.producer, self.consumer = (RedisBroker(proxy.url, LIMITS, KINDS) for proxy in (producing, consuming))
 
     async def submit(self, jobs: int = JOBS) -> list[str]:
         accepted = await asyncio.gather(*(self.producer.submit(echo_job(BARE)) for _ in range(jobs)))
@@ -38,7 +38,7 @@ class Counter:
 
     async def batch(self, held: list[Lease]) -> list[Lease]:
         """What a worker says between two batches."""
-        ended = [(lease, [Event(lease.job.id, 0, 0, "done", X)]) for lease in held]
+        ended = [(lease, [done(lease.job)]) for lease in held]
         _, taken = await asyncio.gather(self.consumer.emit(ended), self.take())
         return taken
 

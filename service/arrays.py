@@ -1,6 +1,7 @@
 """Columns: named arrays with the items in front; the frame they travel in, and the fingerprint of an answer."""
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ class _Reader:
     def _array(self, dtype: np.dtype[Any], shape: Sequence[int]) -> Array:
         if any(size < 0 for size in shape):
             raise ValueError(f"a shape of {shape}")
-        array = np.frombuffer(self.frame, dtype, int(np.prod(shape, dtype=np.int64)), self.at)
+        array = np.frombuffer(self.frame, dtype, math.prod(shape), self.at)
         self.at += array.nbytes
         return array.reshape(shape).copy()
 

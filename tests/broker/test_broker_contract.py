@@ -419,11 +419,11 @@ async def test_ended_jobs_are_kept_for_their_time_and_then_forgotten(make_broker
 
 
 async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroker) -> None:
-    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 900}):
+    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 8500}):
         broker = make_broker(**limits)
         for index in range(10):
             await broker.submit(job(f"j{index}"))
-            await emit(broker, await take_one(broker), [done(f"j{index}", x=np.zeros((1, 100)))])
+            await emit(broker, await take_one(broker), [done(f"j{index}", x=np.zeros((1, 1000)))])
         kept, _ = await broker.jobs("anonymous")
         assert [name_of(status.id) for status in kept] == ["j9", "j8", "j7"]
 
@@ -608,7 +608,7 @@ async def test_sixteen_tenths_of_a_second_fit_in_a_budget_of_sixteen_tenths(brok
 async def test_whatever_ranges_a_rerun_cuts_each_event_is_published_once(
     make_broker: MakeBroker, clock: Clock, seed: int
 ) -> None:
-    chance, broker, steps = random.Random(seed), make_broker(max_attempts=9), 3
+    chance, broker, steps = random.Random(seed), make_broker(max_attempts=9, result_ttl_seconds=1e6), 3
     rows = chance.randint(1, 6)
     await broker.submit(job("a", rows=rows, stream=True))
     for reached in (*chance.choices(range(steps), k=2), steps + 1):  # the last of these workers gets to the end

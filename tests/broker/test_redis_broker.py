@@ -41,7 +41,7 @@ async def test_keys_are_bounded_after_a_thousand_jobs_and_none_is_left_when_thei
         assert client.dbsize() <= 20 * 5 + 5  # hash, request, events, seen, key of what is kept; and the queue's own
         clock.advance(1e5)
         await broker.depth(M)
-        assert {key.decode() for key in client.scan_iter()} == {"ff:models", f"{WHERE}bell", f"{WHERE}queue"}
+        assert {key.decode() for key in client.scan_iter()} == {"fivefold:models", f"{WHERE}bell:1", f"{WHERE}queue"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00", b"\xff\xff\xff\xff{}", b"\x00\x00\x00\x02{}", b"\x80\x04pickle"])

@@ -20,24 +20,24 @@ def clock_an_hour_behind() -> None:
 
 
 def die_before_the_result_is_sent() -> None:
-    from service.broker.redis import RedisBroker
+    from service.broker.redis.consumer import RedisConsumer
 
-    async def emit(self: RedisBroker, emissions: Sequence[Any]) -> None:
+    async def emit(self: RedisConsumer, emissions: Sequence[Any]) -> None:
         _die()
 
-    RedisBroker.emit = emit  # type: ignore[method-assign, assignment]
+    RedisConsumer.emit = emit  # type: ignore[method-assign, assignment]
 
 
 def die_before_the_result_is_acknowledged() -> None:
-    from service.broker.redis import RedisBroker
+    from service.broker.redis.consumer import RedisConsumer
 
-    true = RedisBroker.emit
+    true = RedisConsumer.emit
 
-    async def emit(self: RedisBroker, emissions: Sequence[Any]) -> None:
+    async def emit(self: RedisConsumer, emissions: Sequence[Any]) -> None:
         await true(self, emissions)
         _die()
 
-    RedisBroker.emit = emit  # type: ignore[method-assign, assignment]
+    RedisConsumer.emit = emit  # type: ignore[method-assign, assignment]
 
 
 def loop_dies_on_sigusr1() -> None:

@@ -122,7 +122,7 @@ def attempts(client: Redis, job_id: str) -> int:
 def leftovers(client: Redis, model: ModelRef) -> dict[str, float]:
     """What an idle queue still holds: nothing."""
     where = prefix(str(model))
-    sizes = {name: client.zcard(where + name) for name in ("ready", "lease", "due", "flow")}
+    sizes = {name: client.zcard(where + name) for name in ("ready", "lease", "due", "share")}
     sizes |= {name: float(client.hget(where + "queue", name) or 0) for name in ("waiting_seconds", "running_seconds")}
     sizes["payloads"] = len(list(client.scan_iter(f"{where}payload:*"))) - client.zcard(where + "dead")
     return {name: size for name, size in sizes.items() if size}

@@ -11,7 +11,8 @@ from queue_server import Server
 from redis import Redis
 from waiting import until
 
-from service.broker.redis.keys import prefix
+from service.broker.redis.keys import bell, prefix
+from service.jobs import FORMATS
 
 LATE_SECONDS = 0.3  # of a busy machine
 
@@ -20,7 +21,7 @@ async def test_a_job_whose_bell_was_lost_is_found_within_a_second(
     start: Start, history: History, server: Server
 ) -> None:
     with server.client as thief, server.client as client, ThreadPoolExecutor(1) as pool:
-        stolen = pool.submit(thief.blpop, prefix(str(history.model)) + "bell", 5)
+        stolen = pool.submit(thief.blpop, bell(prefix(str(history.model)), FORMATS[0]), 5)
         until(lambda: _blocked(client) == 1)
         start("worker", heartbeat_seconds=0.5, lease_seconds=2.0)
         until(lambda: _blocked(client) == 3)  # the worker waits for the bell and for orders

@@ -78,13 +78,13 @@ class PipelinedConnection:
         self._waiting: list[Asked] = []
         self._flusher: Task[None] | None = None
 
-    async def call(self, *command: Any, patience: float = 0.0) -> Any:
-        """The reply; a command that blocks says for how many seconds. Raises QueueAway."""
+    def ask(self, *command: Any, patience: float = 0.0) -> "Future[Any]":
+        """The reply, later; a command that blocks says for how many seconds. Raises QueueAway."""
         future: Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((command, patience, future))
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
-        return await future
+        return future
 
     async def close(self) -> None:
         if self._flusher is not None:

@@ -1,42 +1,43 @@
 """The API's face: submit, follow, cancel."""
 
 import asyncio
-from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fivefold.errors import NotFound
 from service.arrays import CorruptFrame
-from service.broker import admission
 from service.broker.base import Accepted, Depth, JobStatus, QueueAway
+from service.broker.codec import decode_events
 from service.broker.redis import keys
-from service.broker.redis.codec import decode_event, decode_status, encode_job
+from service.broker.redis.enqueuing import Enqueuing
+from service.broker.redis.job_status import job_status
 from service.broker.redis.keys import prefix, prefix_of
-from service.broker.redis.link import Link
-from service.broker.redis.replies import Inbox, Replies
-from service.jobs import Event, Job
+from service.broker.redis.replies import Inbox
+from service.broker.redis.script_client import ScriptClient
+from service.broker.redis.unreadable import Unreadable
+from service.jobs import Events, Job
 
 FoundT = TypeVar("FoundT")
 PAGE_JOBS = 100
-FOLLOWED_EVENTS = 256  # in one reading
+FOLLOWED_FRAMES = 256  # in one reading
 
 
-class RedisProducer(Link):
+class RedisProducer:
     """Producer; see service/broker/base.py."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._replies: dict[AbstractEventLoop, Replies] = {}
+    def __init__(self, client: ScriptClient, unreadable: Unreadable) -> None:
+        self._client, self._unreadable = client, unreadable
+        self._enqueuing = Enqueuing(client)
         self._announced: set[str] = set()
 
     async def submit(self, job: Job) -> Accepted:
-        replies = self._subscription()
+        replies = self._client.here.replies
         if not job.detached:
             replies.expect(job.id)
         try:
-            accepted = await self._enqueue(job)
+            accepted, _ = await asyncio.gather(self._enqueuing.enqueue(job), self._announce(str(job.model)))
         except BaseException:
             replies.forget(job.id)
             raise
@@ -44,8 +45,8 @@ class RedisProducer(Link):
             replies.forget(job.id)
         return accepted
 
-    async def events(self, job_id: str) -> AsyncIterator[Event]:
-        replies = self._subscription()
+    async def events(self, job_id: str) -> AsyncIterator[Events]:
+        replies = self._client.here.replies
         inbox = replies.reader(job_id)
         try:
             while not inbox.read:
@@ -58,113 +59,75 @@ class RedisProducer(Link):
         finally:
             replies.close(job_id, inbox)
 
+    async def ends(self, job_id: str) -> Sequence[Events]:
+        return [one async for one in self.events(job_id) if one.terminal]
+
     async def status(self, job_id: str, tenant: str) -> JobStatus:
-        await self._owned(job_id, tenant)
-        flat = await self.run("status", [prefix_of(job_id)], job_id)
-        return decode_status(job_id, _found(flat, job_id))
+        flat = await self._client.run("status", [prefix_of(job_id)], job_id, tenant)
+        return job_status(job_id, _found(flat, job_id))
 
     async def jobs(self, tenant: str, cursor: str | None = None) -> tuple[Sequence[JobStatus], str | None]:
         before = f"({cursor}" if cursor is not None else "+inf"
-        models = await self.wire.call("SMEMBERS", keys.MODELS)
-        page = "WITHSCORES", "LIMIT", 0, PAGE_JOBS + 1
-        lists = await asyncio.gather(
-            *(
-                self.wire.call("ZREVRANGEBYSCORE", f"{prefix(model.decode())}jobs:{tenant}", before, "-inf", *page)
-                for model in models
-            )
-        )
-        newest = sorted(((int(stamp), job_id.decode()) for job_id, stamp in chain.from_iterable(lists)), reverse=True)
+        models = await self._client.command("SMEMBERS", keys.MODELS)
+        lists = await asyncio.gather(*(self._page(model, tenant, before) for model in models))
+        newest = sorted(chain.from_iterable(lists), reverse=True)
         statuses = await asyncio.gather(*(self._status_if_there(job_id) for _, job_id in newest[:PAGE_JOBS]))
         following = str(newest[PAGE_JOBS - 1][0]) if len(newest) > PAGE_JOBS else None
         return [status for status in statuses if status is not None], following
 
     async def cancel(self, job_id: str, tenant: str) -> bool:
-        was = await self.run("cancel", [prefix_of(job_id)], job_id, tenant, self.id)
+        was = await self._client.run("cancel", [prefix_of(job_id)], job_id, tenant, self._client.id)
         return bool(_found(was, job_id) in (b"queued", b"running"))
 
     async def abandon(self, job_id: str) -> None:
-        self._subscription().forget(job_id)
-        _found(await self.run("cancel", [prefix_of(job_id)], job_id, "", self.id), job_id)
+        self._client.here.replies.forget(job_id)
+        _found(await self._client.run("cancel", [prefix_of(job_id)], job_id, "", self._client.id), job_id)
 
     async def request(self, job_id: str, tenant: str) -> bytes:
-        await self._owned(job_id, tenant)
-        text: bytes | None = await self.wire.call("GET", f"{prefix_of(job_id)}request:{job_id}")
+        where = prefix_of(job_id)
+        owner = self._client.command("HGET", f"{where}job:{job_id}", "tenant")
+        kept = self._client.command("GET", f"{where}request:{job_id}")
+        theirs, text = await asyncio.gather(owner, kept)
+        _found(theirs == tenant.encode(), job_id)
         return text or b""
 
     async def depth(self, model: str) -> Depth:
-        waiting, running, seconds = await self.run("depth", [prefix(model)])
+        waiting, running, seconds = await self._client.run("depth", [prefix(model)])
         return Depth(int(waiting), int(running), float(seconds))
-
-    async def close(self) -> None:
-        if (replies := self._replies.pop(asyncio.get_running_loop(), None)) is not None:
-            await replies.stop()
-        await super().close()
-
-    async def _enqueue(self, job: Job) -> Accepted:
-        left_ms = "" if job.deadline is None else round((job.deadline - self.clock()) * 1e3)
-        fields = chain.from_iterable(self.fields_of(job).items())
-        where = [prefix(str(job.model))]
-        enqueued = self.run("enqueue", where, job.id, encode_job(job), job.request, self.id, left_ms, *fields)
-        (outcome, *facts), _ = await asyncio.gather(enqueued, self._announce(str(job.model)))
-        if outcome in (b"accepted", b"existing"):
-            return Accepted(facts[0].decode(), existing=outcome == b"existing")
-        if outcome == b"other_body":
-            raise admission.other_body(job.idempotency_key or job.id, facts[0].decode(), job.body_sha256)
-        numbers = [float(fact) for fact in facts]
-        if outcome == b"full_of_work":
-            raise admission.full_of_work(numbers[0], job.predicted_seconds, self.limits.max_queue_seconds, numbers[1])
-        if outcome == b"full_of_jobs":
-            raise admission.full_of_jobs(int(numbers[0]), numbers[1], self.limits.max_queued_jobs, numbers[2])
-        raise admission.too_late(numbers[0], job.predicted_seconds, float(left_ms) / 1e3)
-
-    def fields_of(self, job: Job) -> dict[str, object]:
-        """What the scripts know of a job."""
-        arrays = (array for row in job.rows for array in row.arrays.values())
-        return {
-            "tenant": job.tenant,
-            "flow": f"{job.tenant} {job.priority}",
-            "weight": self.limits.class_weights[job.priority] * job.weight,
-            "seconds": repr(job.predicted_seconds),
-            "operation": job.operation,
-            "detached": int(job.detached),
-            "key": job.idempotency_key or "",
-            "body_sha256": job.body_sha256,
-            "rows": " ".join(str(row.index) for row in job.rows),
-            "row_count": len(job.rows),
-            "bytes": sum(array.nbytes for array in arrays),
-        }
 
     async def _announce(self, model: str) -> None:
         """Once for each model, in the round trip of its first job."""
         if model not in self._announced:
-            await self.run("announce", [keys.MODELS], model)
+            await self._client.command("SADD", keys.MODELS, model)
             self._announced.add(model)
+
+    async def _page(self, model: bytes, tenant: str, before: str) -> list[tuple[int, str]]:
+        """Stamps and ids of the tenant's jobs of one model."""
+        name = self._unreadable.text("model", model)
+        if name is None:
+            return []
+        page = "WITHSCORES", "LIMIT", 0, PAGE_JOBS + 1
+        flat = await self._client.command("ZREVRANGEBYSCORE", f"{prefix(name)}jobs:{tenant}", before, "-inf", *page)
+        found = (
+            (stamp, self._unreadable.text("job", job_id)) for job_id, stamp in zip(flat[::2], flat[1::2], strict=True)
+        )
+        return [(int(float(stamp)), job_id) for stamp, job_id in found if job_id is not None]
 
     async def _follow(self, job_id: str, inbox: Inbox) -> None:
         inbox.stale, start = False, inbox.position
-        answer = await self.run("follow", [prefix_of(job_id)], job_id, self.id, start, FOLLOWED_EVENTS)
-        state, more, *frames = _found(answer, job_id)
+        asked = job_id, self._client.id, start, FOLLOWED_FRAMES
+        state, more, *frames = _found(await self._client.run("follow", [prefix_of(job_id)], *asked), job_id)
         inbox.offer(start, b"running" if more == b"1" else state, frames)
         inbox.stale = inbox.stale or more == b"1"
 
-    async def _owned(self, job_id: str, tenant: str) -> None:
-        owner = await self.wire.call("HGET", f"{prefix_of(job_id)}job:{job_id}", "tenant")
-        _found(owner == tenant.encode(), job_id)
-
     async def _status_if_there(self, job_id: str) -> JobStatus | None:
-        flat = await self.run("status", [prefix_of(job_id)], job_id)
-        return decode_status(job_id, flat) if flat else None
-
-    def _subscription(self) -> Replies:
-        loop = asyncio.get_running_loop()
-        if loop not in self._replies:
-            self._replies[loop] = Replies(self.listener, keys.reply_channel(self.id))
-        return self._replies[loop]
+        flat = await self._client.run("status", [prefix_of(job_id)], job_id, "")
+        return job_status(job_id, flat) if flat else None
 
     @staticmethod
-    def _decode(job_id: str, frame: bytes) -> Event:
+    def _decode(job_id: str, frame: bytes) -> Events:
         with suppress(CorruptFrame):
-            return decode_event(job_id, frame)
+            return decode_events(frame)
         raise QueueAway(f"the queue's server holds a damaged answer of job {job_id}: send the request again")
 
 

@@ -6,7 +6,6 @@ from asyncio import Future, Task
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -109,22 +108,38 @@ class Replies:
         async for message in subscribed_messages(self._client, self._channel):
             if message is None:
                 self._subscribed.set()
-                for inbox in [inbox for inboxes in self._inboxes.values() for inbox in inboxes]:
-                    inbox.stale = True
-                    inbox.wake()
+                self._doubt()
             else:
                 self._deliver(message[1])
 
     def _deliver(self, message: bytes) -> None:
-        fields = fields_of(message)
-        for job_id in fields:
-            start, state, count = int(next(fields)), next(fields), int(next(fields))
-            frames = list(islice(fields, count))
-            for inbox in self._inboxes.get(job_id.decode(), ()):
+        """What is no message of ours may have been one in part: every reader asks."""
+        try:
+            parts = list(_parts(message))
+        except (ValueError, struct.error):
+            self._doubt()
+            return
+        for job_id, start, state, frames in parts:
+            for inbox in self._inboxes.get(job_id, ()):
                 inbox.offer(start, state, frames)
 
+    def _doubt(self) -> None:
+        for inbox in [inbox for inboxes in self._inboxes.values() for inbox in inboxes]:
+            inbox.stale = True
+            inbox.wake()
 
-def fields_of(message: bytes) -> Iterator[bytes]:
+
+def _parts(message: bytes) -> Iterator[tuple[str, int, bytes, list[bytes]]]:
+    """Of each job in it: id, place of the first frame, state, frames. Raises ValueError."""
+    fields = list(_fields(message))
+    at = 0
+    while at < len(fields):
+        job_id, start, state, count = fields[at : at + 4]
+        at += 4 + int(count)
+        yield job_id.decode(), int(start), state, fields[at - int(count) : at]
+
+
+def _fields(message: bytes) -> Iterator[bytes]:
     """The length-prefixed fields of a reply."""
     at = 0
     while at < len(message):

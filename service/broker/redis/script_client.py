@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -68,13 +68,17 @@ class ScriptClient:
             self._connections[loop] = LoopConnections(self._url, f"{keys.REPLY}{self.id}")
         return self._connections[loop]
 
-    async def run(self, script: str, where: Sequence[str], *arguments: Any) -> Any:
-        """A script on these keys. Raises QueueAway."""
-        return await self._run(self.here.calls, script, where, arguments)
+    def ask(self, script: str, where: Sequence[str | bytes], *arguments: Any) -> "Future[Any]":
+        """A script on these keys; its answer, later. Raises QueueAway."""
+        return self._ask(self.here.calls, script, where, arguments)
+
+    async def run(self, script: str, where: Sequence[str | bytes], *arguments: Any) -> Any:
+        """The same, awaited."""
+        return await self._ask(self.here.calls, script, where, arguments)
 
     async def run_turn(self, script: str, where: Sequence[str], *arguments: Any) -> Any:
-        """The same on the connection of the worker's turn. Raises QueueAway."""
-        return await self._run(self.here.turns, script, where, arguments)
+        """A script on the connection of the worker's turn. Raises QueueAway."""
+        return await self._ask(self.here.turns, script, where, arguments)
 
     async def command(self, name: str, key: str, *arguments: Any) -> Any:
         """One command on a key, whatever type it has by now. Raises QueueAway."""
@@ -86,6 +90,8 @@ class ScriptClient:
         if connections is not None:
             await connections.close()
 
-    async def _run(self, connection: PipelinedConnection, script: str, where: Sequence[str], arguments: Any) -> Any:
+    def _ask(
+        self, connection: PipelinedConnection, script: str, where: Sequence[str | bytes], arguments: Sequence[Any]
+    ) -> "Future[Any]":
         numbers = self._numbers if self._fake_clock is None else pack_numbers(self.limits, self._fake_clock())
-        return await connection.call("EVALSHA", sha(script), len(where), *where, numbers, *arguments)
+        return connection.ask("EVALSHA", sha(script), len(where), *where, numbers, *arguments)

@@ -19,10 +19,11 @@ NUMBERS = (
     "now", "lease_ms", "max_attempts", "unreadable_ms", "max_queue_seconds", "max_queued_jobs", "result_ttl_ms",
     "max_kept_jobs", "max_kept_bytes", "max_dead_jobs",
 )  # fmt: skip
-_NUMBERS = struct.Struct(f"<{len(NUMBERS)}d")
+_NUMBERS = struct.Struct(f"<{'d' * len(NUMBERS)}")
 # What the scripts know of a new job, in this order; what is empty is left out.
 FIELDS = (
-    "tenant", "class", "weight", "seconds", "operation", "detached", "key", "body_sha256", "rows", "row_count", "format",
+    "tenant", "class", "weight", "seconds", "operation", "detached", "key", "body_sha256", "rows", "row_count",
+    "format",
 )  # fmt: skip
 
 
