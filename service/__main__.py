@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
-from service.assembly import make_broker, make_queue, make_server, make_worker, memory_broker
+from service.assembly import make_broker, make_queue, make_server, make_worker
 from service.broker.base import Broker, QueueAway
+from service.broker.memory import MemoryBroker
 from service.broker.unix.server import BrokerServer
 from service.families.registry import FAMILIES, Family
 from service.settings import Settings
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from service.worker.loop import Worker
 
+STANDARD_INPUT = 0
 GRACE_SECONDS = 5.0  # beyond what a worker may take to finish its rows
 SECRETS = Path("/run/secrets")  # where containers find files named as the variables, such as fivefold_redis_url
 
@@ -42,13 +45,22 @@ def run_all(
 
     `worker` is what Python runs there: an engine that crashes takes no request along.
     """
+    grace_seconds = settings.shutdown_seconds + GRACE_SECONDS
     with tempfile.TemporaryDirectory(prefix="fivefold-") as folder:
-        socket, metrics = Path(folder) / "queue", Metrics()
-        broker = memory_broker(settings)
-        queue = BrokerServer(broker, socket)
-        metrics.worker_exposition = queue.exposition
+        metrics, broker, beside = (
+            Metrics(),
+            make_broker(settings, families),
+            list[AbstractAsyncContextManager[object]](),
+        )
+        environment = {"FIVEFOLD_BROKER_SOCKET": f"{folder}/queue"}
+        if isinstance(broker, MemoryBroker):
+            queue = BrokerServer(broker, Path(folder) / "queue")
+            metrics.worker_exposition = queue.exposition
+            beside.append(queue)
+        elif settings.redis_url is not None:
+            environment = {"FIVEFOLD_REDIS_URL": settings.redis_url.get_secret_value()}
         server = make_server(settings, broker, Store(settings.store), families, metrics)
-        _run_server(server, broker, queue, WorkerProcess(worker, socket, settings.shutdown_seconds + GRACE_SECONDS))
+        _run_server(server, broker, *beside, WorkerProcess(worker, environment, grace_seconds))
 
 
 def run_api(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
@@ -72,7 +84,8 @@ def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Non
 
 def _stop_with_parent(worker: Worker) -> None:
     """The process that started this one holds its standard input open as long as it lives."""
-    sys.stdin.buffer.read()
+    while os.read(STANDARD_INPUT, 1):  # not through sys.stdin, whose lock would outlive this thread
+        pass
     worker.stop()
 
 
@@ -146,7 +159,7 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         settings = read_settings(asked.redis)
-        if asked.command in ("api", "worker") and settings.redis_url is None:
+        if asked.command in ("api", "worker") and settings.redis_url is None and settings.broker_socket is None:
             parser.error(f"{asked.command} alone needs the queue between machines: --redis redis://HOST:6379/0")
         configure_logging(settings.log_level)
         return run(asked.command, settings)

@@ -5,9 +5,8 @@ import os
 import sys
 from asyncio import Task
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,14 +18,14 @@ log = structlog.get_logger()
 
 
 class WorkerProcess:
-    """Runs `python *command` while inside, with the queue's socket in its environment.
+    """Runs `python *command` while inside, with the way to its queue in `environment`.
 
     An engine that crashes takes no request along: the API lives on, and another process runs what was lost. The worker
     hears of this process's end by its standard input.
     """
 
-    def __init__(self, command: Sequence[str], socket: Path, grace_seconds: float) -> None:
-        self.command, self.socket, self.grace_seconds = command, socket, grace_seconds
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], grace_seconds: float) -> None:
+        self.command, self.environment, self.grace_seconds = command, environment, grace_seconds
         self._process: Process | None = None
         self._watching: Task[None] | None = None
 
@@ -44,7 +43,7 @@ class WorkerProcess:
         await self._stop()
 
     async def _start(self) -> None:
-        environment = {**os.environ, "FIVEFOLD_BROKER_SOCKET": str(self.socket)}
+        environment = {**os.environ, **self.environment}
         # A session of its own: Ctrl-C is for this process, which ends the worker once its requests are answered.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, *self.command, env=environment, stdin=PIPE, start_new_session=True
