@@ -55,15 +55,24 @@ end
 
 local numbers, changed = {}, {}
 
+local function numbers_of(p)
+  local found = numbers[p]
+  if not found then
+    found = read_hash(p .. 'queue')
+    for name, text in pairs(found) do
+      found[name] = number_of(text) or 0
+    end
+    numbers[p], changed[p] = found, {}
+  end
+  return found
+end
+
 local function own(p, name)
-  numbers[p] = numbers[p] or read_hash(p .. 'queue')
-  return number_of(numbers[p][name]) or 0
+  return numbers_of(p)[name] or 0
 end
 
 local function set_own(p, name, number)
-  own(p, name)
-  numbers[p][name] = number
-  changed[p] = changed[p] or {}
+  numbers_of(p)[name] = number
   changed[p][name] = true
 end
 
@@ -116,7 +125,9 @@ local function finish_script()
       flat[#flat + 1] = name
       flat[#flat + 1] = exact(numbers[p][name])
     end
-    call('HSET', p .. 'queue', unpack(flat))
+    if #flat > 0 then
+      call('HSET', p .. 'queue', unpack(flat))
+    end
   end
 end
 
@@ -127,6 +138,34 @@ local NUMBERS = { seconds = 0, weight = 1, row_count = 1, finish = 0, stamp = 0,
 local COUNTS = { 'rows_finished', 'rows_done', 'progress', 'token', 'attempts', 'published', 'bytes' } -- 0 if missing
 local TIMES = { 'deadline', 'ended_at' } -- where there is one
 local TEXTS = { 'tenant', 'class', 'operation', 'replicas' }
+
+local NOTHING = 0 / 0 -- makes a sum that is no number of every sum that it is in
+
+-- True for a sound record, with its numbers as numbers: one look at each field, for this is run for every job
+local function is_sound(job)
+  local seconds, weight = tonumber(job.seconds) or NOTHING, tonumber(job.weight) or NOTHING
+  local row_count, finish = tonumber(job.row_count) or NOTHING, tonumber(job.finish) or NOTHING
+  local stamp, format = tonumber(job.stamp) or NOTHING, tonumber(job.format) or NOTHING
+  local rows_finished, rows_done = tonumber(job.rows_finished or 0) or NOTHING, tonumber(job.rows_done or 0) or NOTHING
+  local progress, token = tonumber(job.progress or 0) or NOTHING, tonumber(job.token or 0) or NOTHING
+  local attempts, published = tonumber(job.attempts or 0) or NOTHING, tonumber(job.published or 0) or NOTHING
+  local bytes = tonumber(job.bytes or 0) or NOTHING
+  local deadline, ended_at = tonumber(job.deadline or 0) or NOTHING, tonumber(job.ended_at or 0) or NOTHING
+  local sum = seconds + weight + row_count + finish + stamp + format + rows_finished + rows_done
+  sum = sum + progress + token + attempts + published + bytes + deadline + ended_at
+  if
+    not (STATES[job.state] and job.tenant and job.class and job.operation and job.replicas)
+    or not (sum - sum == 0 and weight > 0 and row_count >= 1 and row_count <= MOST_ROWS)
+  then
+    return false
+  end
+  job.seconds, job.weight, job.row_count, job.finish, job.stamp, job.format =
+    seconds, weight, row_count, finish, stamp, format
+  job.rows_finished, job.rows_done, job.progress, job.token = rows_finished, rows_done, progress, token
+  job.attempts, job.published, job.bytes = attempts, published, bytes
+  job.deadline, job.ended_at = job.deadline and deadline, job.ended_at and ended_at
+  return true
+end
 
 -- The name of a field that was damaged, if one was; afterwards each can be used
 local function mend(job)
@@ -376,9 +415,8 @@ local function read_job(p, id)
   if next(job) == nil then
     return nil
   end
-  local damaged = mend(job)
-  if damaged then
-    set_aside(p, id, job, 'its record is damaged: ' .. damaged)
+  if not is_sound(job) then
+    set_aside(p, id, job, 'its record is damaged: ' .. mend(job))
   end
   return job
 end
