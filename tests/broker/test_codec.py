@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from queued import MODEL
@@ -41,6 +41,7 @@ class Asked(Parameters):
 
 
 KINDS = {"Asked": Asked}
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 SHAPES = st.lists(st.integers(0, 3), max_size=2).map(tuple)
 DTYPES = st.sampled_from(("<f4", "<f8", "<i8", "|u1", "|b1", "<f2", ">f4", "<c8"))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -97,6 +98,7 @@ def equal(one: Job, other: Job) -> bool:
     )
 
 
+@UNHURRIED
 @given(jobs())
 def test_jobs_travel_but_for_the_request_that_stays(job: Job) -> None:
     found = decode_job(encode_job(job), KINDS)
@@ -104,6 +106,7 @@ def test_jobs_travel_but_for_the_request_that_stays(job: Job) -> None:
     assert found.request == b""
 
 
+@UNHURRIED
 @given(st.data(), st.integers(0, 4), st.none() | st.builds(Failure, st.text(), st.text()))
 def test_events_travel(data: st.DataObject, rows: int, failure: Failure | None) -> None:
     columns = data.draw(columns_of(rows) if rows else st.just({}))
