@@ -41,8 +41,6 @@ class Ledger:
         self.sweep(now)
         if (existing := self._same(job)) is not None:
             existing.join(job)
-            if not existing.alive:
-                self._count(existing)
             return Accepted(existing.job.id, existing=True)
         queue = self._queue(str(job.model))
         queue.admit(job, now)
@@ -254,12 +252,7 @@ class Ledger:
     def _keep(self, record: Record, now: float) -> None:
         record.ended_at = now
         self._kept[record.job.id] = record
-        self._count(record)
-
-    def _count(self, record: Record) -> None:
-        """What a record that has ended holds now."""
-        before, record.kept_bytes = record.kept_bytes, record.size_bytes
-        self._kept_bytes += record.kept_bytes - before
+        self._kept_bytes += record.size_bytes
 
     def _too_much_kept(self, now: float) -> bool:
         """True where the oldest has to go. The newest answer stays, however large."""
@@ -272,7 +265,7 @@ class Ledger:
 
     def _forget(self, job_id: str) -> None:
         record = self._kept.pop(job_id)
-        self._kept_bytes -= record.kept_bytes
+        self._kept_bytes -= record.size_bytes
         del self._records[job_id]
         key = (record.job.tenant, record.job.idempotency_key or "")
         if self._keys.get(key) == job_id:  # another try may have the key by now

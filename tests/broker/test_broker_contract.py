@@ -1,13 +1,15 @@
 """What every broker promises: accepted once, ended once, in fair order, within bounds."""
 
 import asyncio
-import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from queued import (
     MODEL,
     Clock,
@@ -34,6 +36,7 @@ from queued import (
 from fivefold.errors import IdempotencyConflict, NotFound, QueueFull
 from model_store.store import ModelRef
 from service.broker.base import Broker, Depth
+from service.jobs import Events
 from service.workers import ControlMessage, WorkerStatus
 
 
@@ -604,25 +607,49 @@ async def test_sixteen_tenths_of_a_second_fit_in_a_budget_of_sixteen_tenths(brok
     assert len(await take(broker, budget=1.6)) == 16
 
 
-@pytest.mark.parametrize("seed", range(8))
-async def test_whatever_ranges_a_rerun_cuts_each_event_is_published_once(
-    make_broker: MakeBroker, clock: Clock, seed: int
+LAST_STEP = 3
+moves = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6), st.booleans()), max_size=10)
+
+
+def advance(reached: np.ndarray, start: int, stop: int) -> list[Events]:
+    """The next event of each row of a range that has not ended."""
+    rows = np.arange(len(reached))[start:stop]
+    rows = rows[reached[rows] <= LAST_STEP]
+    steps = reached[rows]
+    reached[rows] += 1
+    parts: dict[Literal["step", "done"], np.ndarray] = {"step": steps < LAST_STEP, "done": steps == LAST_STEP}
+    return [Events(ident("a"), kind, rows[part], steps[part]) for kind, part in parts.items() if part.any()]
+
+
+async def publish_and_check(
+    broker: Broker, clock: Clock, rows: int, attempts: Sequence[Sequence[tuple[int, int, bool]]]
 ) -> None:
-    chance, broker, steps = random.Random(seed), make_broker(max_attempts=9, result_ttl_seconds=1e6), 3
-    rows = chance.randint(1, 6)
+    """Each attempt begins at the first step; the last one gets to the end."""
     await broker.submit(job("a", rows=rows, stream=True))
-    for reached in (*chance.choices(range(steps), k=2), steps + 1):  # the last of these workers gets to the end
-        (lease,) = await take(broker)
-        for index in range(reached):
-            cuts = sorted(chance.sample(range(1, rows), k=chance.randint(0, rows - 1)))
-            kind = "done" if index == steps else "step"
-            for start, stop in pairwise([0, *cuts, rows]):
-                await emit(broker, lease, [events_of("a", kind, list(range(start, stop)), index)])
+    for attempt in (*attempts, [(0, rows, False)] * (LAST_STEP + 1)):
+        reached = np.zeros(rows, np.int64)
+        for lease in await take(broker):
+            for start, stop, twice in attempt:
+                events = advance(reached, start, stop)
+                for _ in range(1 + twice):
+                    await emit(broker, lease, events)
         clock.advance(1000.0)
-    published = await read(broker, "a")
-    assert sorted(event.id for event in published) == [f"{row}.{i}" for row in range(rows) for i in range(steps + 1)]
+    events = await read(broker, "a")
+    await broker.close()
     for row in range(rows):
-        assert [event.index for event in published if event.row == row] == list(range(steps + 1))
+        assert [event.index for event in events if event.row == row] == list(range(LAST_STEP + 1))
+    assert len(events) == rows * (LAST_STEP + 1)
+
+
+def test_whatever_ranges_reruns_and_repeats_cut_each_event_is_published_once(
+    make_broker: MakeBroker, clock: Clock
+) -> None:
+    @settings(max_examples=50, deadline=None)
+    @given(st.integers(1, 6), st.lists(moves, max_size=3))
+    def each_cut(rows: int, attempts: list[list[tuple[int, int, bool]]]) -> None:
+        asyncio.run(publish_and_check(make_broker(max_attempts=9, result_ttl_seconds=1e9), clock, rows, attempts))
+
+    each_cut()
 
 
 async def test_the_ends_are_there_for_those_who_wait_and_those_who_come_later(broker: Broker) -> None:

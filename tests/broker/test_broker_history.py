@@ -1,13 +1,16 @@
 """Whatever happens, in whatever order and from whichever thread: every accepted job ends exactly once."""
 
 import asyncio
+import gc
 import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -20,10 +23,12 @@ from queued import (
     cancel,
     done,
     emit,
+    events_of,
     finish,
     ident,
     job,
     limits_of,
+    memory_broker,
     name_of,
     read,
     replay,
@@ -32,11 +37,12 @@ from queued import (
 )
 
 from fivefold.errors import QueueFull
+from service.arrays import size_bytes
 from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits
 from service.broker.memory import MemoryBroker
 from service.broker.redis import RedisBroker
-from service.jobs import Lease
+from service.jobs import Lease, Parameters, block_of
 
 AnswerT = TypeVar("AnswerT")
 TENANTS = ("A", "B")
@@ -255,3 +261,27 @@ async def test_memory_stays_flat_whatever_came_before(make_broker: MakeBroker) -
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 50_000
+
+
+async def test_a_kept_job_weighs_little_more_than_what_was_asked_and_answered(clock: Clock, tmp_path: Path) -> None:
+    broker, jobs, rows = memory_broker(clock, tmp_path, max_kept_jobs=50), 50, 256
+
+    async def answered(name: str) -> int:
+        """The bytes of the arrays of a job of the size of flow's scores, and of its answer."""
+        asked = replace(block_of(Parameters(), rows), columns={"x": np.zeros((rows, 9), np.float32)})
+        scores = {score: np.zeros(rows, np.float32) for score in ("log_prob", "base_log_prob", "round_trip_error")}
+        answer = {**scores, "log_dets": np.zeros((rows, 8), np.float32)}
+        await broker.submit(replace(job(name), block=asked))
+        (lease,) = await take(broker)
+        events = events_of(name, "done", asked.rows.tolist(), **answer)
+        events.compute_ms, events.progress = np.zeros(rows), np.ones(rows)
+        assert await emit(broker, lease, [events])
+        return size_bytes(asked.columns) + size_bytes(answer)
+
+    await answered("warm")
+    tracemalloc.start()
+    array_bytes = sum([await answered(f"j{index}") for index in range(jobs)])
+    gc.collect()
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes <= 1.5 * array_bytes

@@ -71,7 +71,7 @@ class RedisProducer:
         models = await self._client.command("SMEMBERS", keys.MODELS)
         lists = await asyncio.gather(*(self._page(model, tenant, before) for model in models))
         newest = sorted(chain.from_iterable(lists), reverse=True)
-        statuses = await asyncio.gather(*(self._status_if_there(job_id) for _, job_id in newest[:PAGE_JOBS]))
+        statuses = await asyncio.gather(*(self._status_if_there(job_id, tenant) for _, job_id in newest[:PAGE_JOBS]))
         following = str(newest[PAGE_JOBS - 1][0]) if len(newest) > PAGE_JOBS else None
         return [status for status in statuses if status is not None], following
 
@@ -120,8 +120,8 @@ class RedisProducer:
         inbox.offer(start, b"running" if more == b"1" else state, frames)
         inbox.stale = inbox.stale or more == b"1"
 
-    async def _status_if_there(self, job_id: str) -> JobStatus | None:
-        flat = await self._client.run("status", [prefix_of(job_id)], job_id, "")
+    async def _status_if_there(self, job_id: str, tenant: str) -> JobStatus | None:
+        flat = await self._client.run("status", [prefix_of(job_id)], job_id, tenant)
         return job_status(job_id, flat) if flat else None
 
     @staticmethod

@@ -29,7 +29,7 @@ local function begin(p, id, job)
   add_own(p, 'token', 1)
   job.state, job.token, job.attempts = 'running', own(p, 'token'), job.attempts + 1
   save(p, id, job, { 'state', 'token', 'attempts' })
-  call('ZADD', p .. 'lease', whole(now + lease_ms), id)
+  call('ZADD', p .. 'lease', now + lease_ms, id)
   local left_ms = job.deadline and whole(job.deadline - now) or ''
   return { p, id, call('GET', p .. 'payload:' .. id) or '', whole(job.token), whole(job.attempts), left_ms }
 end
@@ -97,6 +97,7 @@ local function candidate(p, place)
   local job = read_job(p, id)
   if job and job.state == 'queued' and place_of(id, job) == place then
     if readable[job.format] then
+      job.place = place
       return id, job
     end
     give_up_unread(p, id, job)

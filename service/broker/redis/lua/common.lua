@@ -27,6 +27,8 @@ if now == 0 then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Numbers in commands are written with all digits, in texts by these
+
 local function whole(number)
   return string.format('%.0f', number)
 end
@@ -55,15 +57,24 @@ end
 
 local numbers, changed = {}, {}
 
+local function numbers_of(p)
+  local found = numbers[p]
+  if not found then
+    found = read_hash(p .. 'queue')
+    for name, text in pairs(found) do
+      found[name] = number_of(text) or 0
+    end
+    numbers[p], changed[p] = found, {}
+  end
+  return found
+end
+
 local function own(p, name)
-  numbers[p] = numbers[p] or read_hash(p .. 'queue')
-  return number_of(numbers[p][name]) or 0
+  return numbers_of(p)[name] or 0
 end
 
 local function set_own(p, name, number)
-  own(p, name)
-  numbers[p][name] = number
-  changed[p] = changed[p] or {}
+  numbers_of(p)[name] = number
   changed[p][name] = true
 end
 
@@ -114,9 +125,11 @@ local function finish_script()
     local flat = {}
     for name in pairs(names) do
       flat[#flat + 1] = name
-      flat[#flat + 1] = exact(numbers[p][name])
+      flat[#flat + 1] = numbers[p][name]
     end
-    call('HSET', p .. 'queue', unpack(flat))
+    if #flat > 0 then
+      call('HSET', p .. 'queue', unpack(flat))
+    end
   end
 end
 
@@ -128,8 +141,40 @@ local COUNTS = { 'rows_finished', 'rows_done', 'progress', 'token', 'attempts', 
 local TIMES = { 'deadline', 'ended_at' } -- where there is one
 local TEXTS = { 'tenant', 'class', 'operation', 'replicas' }
 
+local NOTHING = 0 / 0 -- makes a sum that is no number of every sum that it is in
+
+-- True for a sound record, with its numbers as numbers: one look at each field, for this is run for every job
+local function is_sound(job)
+  local seconds, weight = tonumber(job.seconds) or NOTHING, tonumber(job.weight) or NOTHING
+  local row_count, finish = tonumber(job.row_count) or NOTHING, tonumber(job.finish) or NOTHING
+  local stamp, format = tonumber(job.stamp) or NOTHING, tonumber(job.format) or NOTHING
+  local rows_finished, rows_done = tonumber(job.rows_finished or 0) or NOTHING, tonumber(job.rows_done or 0) or NOTHING
+  local progress, token = tonumber(job.progress or 0) or NOTHING, tonumber(job.token or 0) or NOTHING
+  local attempts, published = tonumber(job.attempts or 0) or NOTHING, tonumber(job.published or 0) or NOTHING
+  local bytes = tonumber(job.bytes or 0) or NOTHING
+  local deadline, ended_at = tonumber(job.deadline or 0) or NOTHING, tonumber(job.ended_at or 0) or NOTHING
+  local sum = seconds + weight + row_count + finish + stamp + format + rows_finished + rows_done
+  sum = sum + progress + token + attempts + published + bytes + deadline + ended_at
+  if
+    not (STATES[job.state] and job.tenant and job.class and job.operation and job.replicas)
+    or not (sum - sum == 0 and weight > 0 and row_count >= 1 and row_count <= MOST_ROWS)
+  then
+    return false
+  end
+  job.seconds, job.weight, job.row_count, job.finish, job.stamp, job.format =
+    seconds, weight, row_count, finish, stamp, format
+  job.rows_finished, job.rows_done, job.progress, job.token = rows_finished, rows_done, progress, token
+  if job.ended_at then
+    job.rows_finished, job.progress = row_count, row_count
+  end
+  job.attempts, job.published, job.bytes = attempts, published, bytes
+  job.deadline, job.ended_at, job.place = job.deadline and deadline, job.ended_at and ended_at, nil
+  return true
+end
+
 -- The name of a field that was damaged, if one was; afterwards each can be used
 local function mend(job)
+  job.place = nil
   local damaged = not STATES[job.state] and 'state' or nil
   for name, stand_in in pairs(NUMBERS) do
     local number = number_of(job[name])
@@ -162,7 +207,7 @@ local function mend(job)
 end
 
 local function place_of(id, job)
-  return string.format('%020.0f:%.0f:%s', job.stamp, job.format, id)
+  return job.place or string.format('%020.0f:%.0f:%s', job.stamp, job.format, id)
 end
 
 local function share_of(job)
@@ -175,7 +220,7 @@ local function save(p, id, job, names)
     local value = job[name]
     if value then
       flat[#flat + 1] = name
-      flat[#flat + 1] = type(value) == 'number' and exact(value) or value
+      flat[#flat + 1] = value
     end
   end
   call('HSET', p .. 'job:' .. id, unpack(flat))
@@ -220,12 +265,11 @@ local function ring(p, format)
 end
 
 local function wait_in_line(p, id, job)
-  local score = exact(job.finish)
-  if call('ZADD', p .. 'ready', score, place_of(id, job)) == 1 then
+  if call('ZADD', p .. 'ready', job.finish, place_of(id, job)) == 1 then
     add_own(p, 'waiting_seconds', job.seconds)
   end
   if job.deadline then
-    call('ZADD', p .. 'due', exact(job.deadline), id)
+    call('ZADD', p .. 'due', job.deadline, id)
   end
 end
 
@@ -313,13 +357,13 @@ local function open_rows(p, id, job)
   return rows
 end
 
-local ENDED = { 'state', 'ended_at', 'rows_finished', 'progress', 'code', 'message', 'bytes', 'published' }
+local ENDED = { 'state', 'ended_at', 'code', 'message', 'bytes', 'published' }
 
 local function end_without_worker(p, id, job, state, code, message)
   if leave_line(p, id, job) then
     local last = call('ZSCORE', p .. 'share', share_of(job))
     if last then -- its share gets its work back
-      call('ZADD', p .. 'share', exact(last - job.seconds / job.weight), share_of(job))
+      call('ZADD', p .. 'share', last - job.seconds / job.weight, share_of(job))
     end
   end
   leave_device(p, id, job)
@@ -334,7 +378,7 @@ local function end_without_worker(p, id, job, state, code, message)
   job.code, job.message = job.code or code, job.message or message
   save(p, id, job, ENDED)
   call('DEL', p .. 'seen:' .. id)
-  call('ZADD', p .. 'kept', whole(now), id)
+  call('ZADD', p .. 'kept', now, id)
   add_own(p, 'kept_bytes', job.bytes)
   reply(job, id, start, frames)
 end
@@ -342,7 +386,7 @@ end
 -- Given up: its waiters hear of it, and an operator finds it among the dead letters
 local function bury(p, id, job, code, reason)
   end_without_worker(p, id, job, 'failed', code, 'the job was given up: ' .. reason)
-  call('ZADD', p .. 'dead', whole(now), id)
+  call('ZADD', p .. 'dead', now, id)
   local what = { 'reason', reason, 'attempts', whole(job.attempts), 'operation', job.operation, 'tenant', job.tenant }
   call('HSET', p .. 'dead:' .. id, 'rows', whole(job.row_count), unpack(what))
   for _, oldest in ipairs(call('ZRANGE', p .. 'dead', 0, -1 - max_dead_jobs)) do
@@ -376,9 +420,8 @@ local function read_job(p, id)
   if next(job) == nil then
     return nil
   end
-  local damaged = mend(job)
-  if damaged then
-    set_aside(p, id, job, 'its record is damaged: ' .. damaged)
+  if not is_sound(job) then
+    set_aside(p, id, job, 'its record is damaged: ' .. mend(job))
   end
   return job
 end
@@ -426,7 +469,7 @@ local ENTERED = {
 local function enter(p, id, job, has_request)
   local last = number_of(call('ZSCORE', p .. 'share', share_of(job))) or 0
   job.finish = math.max(own(p, 'virtual_time'), last) + job.seconds / job.weight
-  call('ZADD', p .. 'share', exact(job.finish), share_of(job))
+  call('ZADD', p .. 'share', job.finish, share_of(job))
   job.stamp = math.max(own(p, 'stamp') + 1, now * 1000)
   set_own(p, 'stamp', job.stamp)
   job.state = 'queued'
@@ -435,7 +478,7 @@ local function enter(p, id, job, has_request)
     call('SET', p .. 'idem:' .. job.tenant .. ':' .. job.key, id)
   end
   if has_request then
-    call('ZADD', p .. 'jobs:' .. job.tenant, whole(job.stamp), id)
+    call('ZADD', p .. 'jobs:' .. job.tenant, job.stamp, id)
   end
   wait_in_line(p, id, job)
 end
@@ -447,7 +490,8 @@ local function job_at(at)
     local value = ARGV[at + i - 1]
     job[name] = value ~= '' and value or nil
   end
-  job.tenant, job.operation = job.tenant or '', job.operation or ''
-  mend(job)
+  job.tenant, job.operation, job.bytes = job.tenant or '', job.operation or '', 0
+  job.seconds, job.weight = tonumber(job.seconds), tonumber(job.weight)
+  job.row_count, job.format = tonumber(job.row_count), tonumber(job.format)
   return job
 end

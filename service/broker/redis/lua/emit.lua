@@ -105,15 +105,15 @@ local function remember(id, notes)
   end
 end
 
-local WRITTEN =
-  { 'state', 'bytes', 'progress', 'rows_finished', 'rows_done', 'ended_at', 'code', 'message', 'published' }
+local RUNNING = { 'bytes', 'progress', 'rows_finished', 'rows_done', 'code', 'message', 'published' }
 
 local function finish(id, job)
   leave_device(p, id, job)
   drained(p, job.seconds)
-  job.state, job.ended_at, job.progress = job.rows_done > 0 and 'done' or 'failed', now, job.row_count
+  job.state, job.ended_at = job.rows_done > 0 and 'done' or 'failed', now
+  save(p, id, job, ENDED)
   call('DEL', p .. 'payload:' .. id, p .. 'seen:' .. id)
-  call('ZADD', p .. 'kept', whole(now), id)
+  call('ZADD', p .. 'kept', now, id)
   add_own(p, 'kept_bytes', job.bytes)
 end
 
@@ -124,10 +124,10 @@ local function publish(id, job, count)
     job.published = start + #frames
     if job.rows_finished >= job.row_count then
       finish(id, job)
-    elseif notes then
+    else
+      save(p, id, job, RUNNING)
       remember(id, notes)
     end
-    save(p, id, job, WRITTEN)
     reply(job, id, start, frames)
   end
   return cut, fresh

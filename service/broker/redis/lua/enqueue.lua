@@ -9,7 +9,7 @@ local function join(id, there, job, request)
   end
   if request ~= '' and call('EXISTS', p .. 'request:' .. id) == 0 then
     call('SET', p .. 'request:' .. id, request)
-    call('ZADD', p .. 'jobs:' .. job.tenant, whole(there.stamp), id)
+    call('ZADD', p .. 'jobs:' .. job.tenant, there.stamp, id)
   end
   return { 'existing', id }
 end

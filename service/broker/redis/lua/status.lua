@@ -1,9 +1,9 @@
--- status(limits, id, tenant or "") -> {position, seconds before it, drain rate, name, value, ...}
+-- status(limits, id, tenant) -> {position, seconds before it, drain rate, name, value, ...}
 -- Nothing for another tenant's job.
 local p, id, tenant = KEYS[1], ARGV[2], ARGV[3]
 sweep(p)
 local job = read_job(p, id)
-if not job or (tenant ~= '' and tenant ~= job.tenant) then
+if not job or tenant ~= job.tenant then
   return false
 end
 local flat = { '', '', exact(drain_rate(p)) }
