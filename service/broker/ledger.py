@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import islice
+from itertools import islice, takewhile
 
 from fivefold.errors import Cancelled, DeadlineExceeded, NotFound, RowFailed
 from service.broker import admission
@@ -190,9 +190,7 @@ class Ledger:
 
     def _overdue(self, models: Sequence[str], now: float) -> Record | None:
         """A job whose worker fell silent. It is redelivered alone: should it kill this worker, it hits no neighbour."""
-        for record in list(self._leased.values()):
-            if record.leased_until > now:
-                break
+        for record in list(takewhile(lambda record: record.leased_until <= now, self._leased.values())):
             if record.attempts >= self.limits.max_attempts:
                 self._bury(record, now)
             elif str(record.job.model) in models:

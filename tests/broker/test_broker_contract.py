@@ -641,7 +641,7 @@ async def publish_and_check(
     assert len(events) == rows * (LAST_STEP + 1)
 
 
-def test_whatever_ranges_reruns_and_repeats_cut_each_event_is_published_once(
+async def test_whatever_ranges_reruns_and_repeats_cut_each_event_is_published_once(
     make_broker: MakeBroker, clock: Clock
 ) -> None:
     @settings(max_examples=50, deadline=None)
@@ -649,7 +649,7 @@ def test_whatever_ranges_reruns_and_repeats_cut_each_event_is_published_once(
     def each_cut(rows: int, attempts: list[list[tuple[int, int, bool]]]) -> None:
         asyncio.run(publish_and_check(make_broker(max_attempts=9, result_ttl_seconds=1e9), clock, rows, attempts))
 
-    each_cut()
+    await asyncio.to_thread(each_cut)
 
 
 async def test_the_ends_are_there_for_those_who_wait_and_those_who_come_later(broker: Broker) -> None:
