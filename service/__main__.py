@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from service.worker.loop import Worker
 
 STANDARD_INPUT = 0
+SWITCH_SECONDS = 0.0005
 GRACE_SECONDS = 5.0  # beyond what a worker may take to finish its rows
 SECRETS = Path("/run/secrets")  # where containers find files named as the variables, such as fivefold_redis_url
 
@@ -73,6 +74,9 @@ def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Non
     """A worker, until a signal: its live rows are finished, what has not begun is handed back."""
     from service.worker.probe import probe
 
+    # A model that is loaded beside the loop runs Python between its calls of the engine: the loop waits for the
+    # interpreter at each of its own calls, five milliseconds at most by default, and half of one here.
+    sys.setswitchinterval(SWITCH_SECONDS)
     metrics = Metrics()
     queue = make_queue(settings, families, metrics)
     worker = make_worker(settings, queue, Store(settings.store), families, metrics)

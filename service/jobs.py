@@ -46,9 +46,14 @@ class Parameters:
 
     graphs: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def step_evaluations(self) -> int:
+        """How many evaluations a step of one row makes."""
+        return 1
+
     @classmethod
     def step_cost(cls, costs: Costs) -> CostCurve:
-        """What a step of n rows costs."""
+        """What a step of n evaluations costs."""
         return sum((costs[name] for name in cls.graphs), CostCurve(0.0, 0.0))
 
     def seconds(self, rows: int, work: float, costs: Costs) -> float:

@@ -16,7 +16,7 @@ class Account:
     def charge(self, rows: Range, milliseconds: float) -> None:
         """These rows took part in a step."""
         self._compute_ms[rows.start : rows.stop] += milliseconds
-        self._evaluations[rows.start : rows.stop] += 1
+        self._evaluations[rows.start : rows.stop] += self.block.parameters.step_evaluations
 
     def state(self, events: Events, scope: str) -> list[Range]:
         """Add to the events what their rows have had; returns where those rows stand in the block."""

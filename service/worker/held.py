@@ -35,7 +35,8 @@ class SessionLimits:
 class Place:
     """A registered session, and how much of its capacity is used. One that is not `awake` runs no step.
 
-    `step_rows` is what time allows a step; `usual_rows`, what the capacity allows too, for rows as the latest job has.
+    `step_rows` is what time allows a step, in rows of one evaluation; `usual_rows`, what the capacity allows too, for
+    rows as the latest job has.
     """
 
     key: SessionKey
@@ -61,7 +62,7 @@ class FairShare:
 
 @dataclass(eq=False, slots=True)
 class Span:
-    """Consecutive resident rows that have been charged equally often; `least_work` is the smallest of their work."""
+    """Consecutive resident rows that were charged the same evaluations; `least_work` is the smallest of their work."""
 
     start: int
     stop: int
@@ -77,7 +78,7 @@ class Span:
 class Held:
     """A job of `rows` rows, with its spans of resident ones, ascending; those from `waits_from` on wait.
 
-    A row takes `need` of the session's capacity. The job fills a step with `step_rows` rows.
+    A row takes `need` of the session's capacity, and `step_evaluations` of a step, which has room for `step_rows`.
     """
 
     lease: Lease
@@ -92,6 +93,10 @@ class Held:
     waits_from: int = 0
     resident_rows: int = 0
     spans: list[Span] = field(default_factory=list)
+    step_evaluations: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.step_evaluations = self.block.parameters.step_evaluations
 
     @property
     def job(self) -> Job:
@@ -116,9 +121,9 @@ class Held:
     @property
     def step_share(self) -> float:
         """Of a step, in what the worker holds."""
-        rows = self.unfinished_rows
-        share = rows / self.step_rows
-        ends_next = self.remaining_work <= rows and share <= 1.0
+        evaluations = self.unfinished_rows * self.step_evaluations
+        share = evaluations / self.step_rows
+        ends_next = self.remaining_work <= evaluations and share <= 1.0
         return share if ends_next else min(share, LARGE_JOB_STEPS)
 
     def resident(self) -> list[Range]:
@@ -153,12 +158,12 @@ class Held:
         return Range(self.job.id, start, stop)
 
     def charge(self, start: int, stop: int) -> None:
-        """These resident rows have advanced by one evaluation."""
+        """These resident rows have advanced by one step."""
         for span in self._cut(start, stop):
-            span.charged += 1
+            span.charged += self.step_evaluations
         if len(self.spans) > 1:
             self.spans = _merge(self.spans)
-        self.remaining_work = max(0.0, self.remaining_work - (stop - start))
+        self.remaining_work = max(0.0, self.remaining_work - (stop - start) * self.step_evaluations)
 
     def end(self, start: int, stop: int) -> None:
         """These resident rows have ended; work that they no longer need is not waited for."""
@@ -189,7 +194,7 @@ class Held:
 
 
 def _merge(spans: Sequence[Span]) -> list[Span]:
-    """Neighbours that have been charged equally often, as one span."""
+    """Neighbours that were charged the same evaluations, as one span."""
     merged = [spans[0]]
     for span in spans[1:]:
         last = merged[-1]

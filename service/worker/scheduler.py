@@ -88,15 +88,16 @@ class Scheduler:
         return self._fill(place, (held for held in runnable if held.place is place), now)
 
     def charge(self, ranges: Sequence[Range]) -> None:
-        """These rows of a step have advanced by one evaluation each."""
-        rows = sum(stop - start for _, start, stop in ranges)
-        if not rows:
+        """These rows have advanced by one step."""
+        evaluations = sum((stop - start) * self._held[job_id].step_evaluations for job_id, start, stop in ranges)
+        if not evaluations:
             return
-        row_seconds = self._held[ranges[0].job_id].place.limits.curve.seconds(rows) / rows
+        seconds_each = self._held[ranges[0].job_id].place.limits.curve.seconds(evaluations) / evaluations
         for job_id, start, stop in ranges:
             held = self._held[job_id]
             held.charge(start, stop)
-            held.fair_share.served += (stop - start) * row_seconds / held.fair_share.weight
+            seconds = (stop - start) * held.step_evaluations * seconds_each
+            held.fair_share.served += seconds / held.fair_share.weight
 
     def end(self, ranges: Iterable[Range]) -> None:
         """These resident rows are done or failed; a job leaves with its last row."""
@@ -166,19 +167,22 @@ class Scheduler:
 
     def _fill(self, place: Place, ranked: Iterable[Held], now: float) -> Step:
         """The rows of these jobs, in order, as many as the step and the free capacity allow."""
-        step, spare_rows = Step(place.key, [], []), place.step_rows
+        step, spare = Step(place.key, [], []), place.step_rows
         for held in ranked:
-            chosen = held.choose(spare_rows) if held.spans else []
-            spare_rows -= sum(stop - start for _, start, stop in chosen)
-            entering = min(spare_rows, held.waiting_rows, place.free // held.need)
+            rows = spare // held.step_evaluations or int(not step.ranges)  # one row at least, however much it takes
+            if not rows:
+                continue
+            chosen = held.choose(rows) if held.spans else []
+            rows -= sum(stop - start for _, start, stop in chosen)
+            entering = min(rows, held.waiting_rows, place.free // held.need)
             if entering:
                 chosen.append(held.enter(entering))
                 step.entering.append((chosen[-1], held.block))
-                spare_rows -= entering
             if chosen:
                 held.stepped_at = now
                 step.ranges.extend(chosen)
-            if not spare_rows:
+                spare -= held.step_evaluations * sum(stop - start for _, start, stop in chosen)
+            if spare <= 0:
                 break
         return step
 

@@ -397,3 +397,30 @@ def test_rows_that_end_early_are_not_waited_for() -> None:
     subject.end([Range("a", 1, 3)])
     (held,) = subject.held()
     assert (held.remaining_work, held.unfinished()) == (18.0, [Range("a", 0, 1), Range("a", 3, 4)])
+
+
+@dataclass(frozen=True)
+class Guided(Parameters):
+    """10 ms an evaluation, and each step of a row makes two: guidance asks the graph with and without the class."""
+
+    @property
+    def step_evaluations(self) -> int:
+        return 2
+
+
+@given(rows=st.integers(1, 9), steps=st.integers(1, 5), max_step_ms=st.sampled_from((15.0, 45.0, 500.0)))
+def test_steps_of_several_evaluations_are_charged_as_such(rows: int, steps: int, max_step_ms: float) -> None:
+    subject, session = Scheduler(max_step_ms, WEIGHTS), (MODEL, Guided)
+    subject.register(session, SessionLimits(100, CostCurve(0.0, 0.010)))
+    subject.add(lease("guided", session, rows, work=2.0 * steps), 0.0)
+    taken: Counter[RowId] = Counter()
+    while (step := advance(subject, 0.0)) is not None:
+        stepped = rows_of(step.ranges)
+        assert stepped
+        assert len(stepped) == 1 or 20.0 * len(stepped) <= max_step_ms
+        taken.update(stepped)
+        left = sum(2.0 * (steps - taken["guided", row]) for row in range(rows))
+        assert subject.held()[0].remaining_work == left
+        end(subject, (row for row in stepped if taken[row] == steps))
+    assert set(taken.values()) == {steps}
+    assert len(taken) == rows

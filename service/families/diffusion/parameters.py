@@ -32,6 +32,10 @@ class Denoising(Parameters):
         return self.task in ("super_resolve", "inpaint")
 
     @property
+    def step_evaluations(self) -> int:
+        return len(self.labels)
+
+    @property
     def work(self) -> int:
         """Evaluations of the denoiser that one item needs."""
         return SOLVERS[self.solver].evaluations(self.steps) * len(self.labels) * self.draws

@@ -22,3 +22,7 @@ class GanJudgement(Parameters):
 
     graphs = ("discriminate",)
     labels: tuple[int, ...] = ()
+
+    @property
+    def step_evaluations(self) -> int:
+        return len(self.labels)
