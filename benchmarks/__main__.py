@@ -8,6 +8,7 @@ from benchmarks.options import Options
 TABLES = {
     "families": "each family's main operation through HTTP, against its raw graph",
     "large": "one large request at a time, by media type, against its raw graphs",
+    "loading": "what a load costs the rows that run meanwhile",
     "queue": "an echo through HTTP: the queue in one process, and the queue between machines",
     "broker": "the broker alone, without HTTP",
     "trips": "round trips to the queue's server",
