@@ -37,7 +37,6 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """`reasons` says what is missing where `status` is "not ready"."""
+    """What a probe answers where all is well; elsewhere the answer is a problem document with the reasons."""
 
     status: str
-    reasons: list[str] = []

@@ -10,7 +10,6 @@ from fivefold.operation import (
     NPY_TYPE,
     PNG_TYPE,
     Answer,
-    AnyOperation,
     Chunk,
     InputRequest,
     Item,
@@ -117,4 +116,3 @@ ENHANCE = Operation(
     bodies={PNG_TYPE: "images", NPY_TYPE: "rows"},
     answers=(JSON_TYPE, NPY_TYPE, PNG_TYPE),
 )
-OPERATIONS: tuple[AnyOperation, ...] = (SAMPLE, ENHANCE)

@@ -9,7 +9,6 @@ from fivefold.operation import (
     JSON_TYPE,
     NPY_TYPE,
     Answer,
-    AnyOperation,
     Chunk,
     Item,
     Operation,
@@ -197,4 +196,3 @@ DETOKENIZE: Operation[TransformerDetokenizeRequest, Answer[TransformerDetokenize
     main=("text",),
     answers=(JSON_TYPE,),
 )
-OPERATIONS: tuple[AnyOperation, ...] = (GENERATE, SCORE, TOKENIZE, DETOKENIZE)
