@@ -41,11 +41,22 @@ def free_port() -> int:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes and all that came from them, as /proc/<pid>/stat has it."""
-    fields = {int(path.parent.name): stat for path in Path("/proc").glob("[0-9]*/stat") if (stat := _stat(path))}
-    own = set(pids)
-    while more := {pid for pid, stat in fields.items() if int(stat[1]) in own} - own:
-        own |= more
+    fields = _stats()
+    own = descendants(pids)
     return sum(int(fields[pid][11]) + int(fields[pid][12]) for pid in own if pid in fields) / TICKS_PER_S
+
+
+def descendants(pids: Iterable[int]) -> set[int]:
+    """These processes and all that came from them."""
+    parents, own = {pid: int(stat[1]) for pid, stat in _stats().items()}, set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= more
+    return own
+
+
+def _stats() -> dict[int, list[str]]:
+    paths = Path("/proc").glob("[0-9]*/stat")
+    return {int(path.parent.name): stat for path in paths if (stat := _stat(path))}
 
 
 def _stat(path: Path) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""An echo through HTTP: all in one process, against an API process, a worker process and Valkey between them."""
+"""An echo through HTTP: API and worker as two processes over a socket, as two threads, and with Valkey between them."""
 
 import json
 import tempfile
@@ -41,9 +41,19 @@ class Cell:
 Start = Callable[[], AbstractContextManager[Subject]]
 
 
+def memory() -> AbstractContextManager[Subject]:
+    """As `python -m service` has it."""
+    return _alone("all")
+
+
+def threads() -> AbstractContextManager[Subject]:
+    """Both in one process, which an engine's crash would end."""
+    return _alone("threads")
+
+
 @contextmanager
-def memory() -> Iterator[Subject]:
-    with _stored() as store, running(("benchmarks.node", "all"), store=store) as server:
+def _alone(command: str) -> Iterator[Subject]:
+    with _stored() as store, running(("benchmarks.node", command), store=store) as server:
         yield Subject(server.url + echo.PATH, (server.pid,))
 
 
@@ -93,4 +103,4 @@ def table(subjects: Mapping[str, Start], options: Options) -> None:
 
 
 def main(options: Options) -> None:
-    table({"memory": memory, "redis": redis}, options)
+    table({"memory": memory, "threads": threads, "redis": redis}, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.processes import free_port, python, started
+from benchmarks.processes import descendants, free_port, python, started
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,8 @@ class Server:
     seconds_to_ready: float
 
     def resident_mb(self) -> float:
-        """Resident memory in MB, as /proc has it."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024 / 1e6
+        """Resident memory in MB of the service's processes, as /proc has it."""
+        return sum(_resident_kb(pid) for pid in descendants([self.pid])) * 1024 / 1e6
 
 
 @contextmanager
@@ -36,6 +35,11 @@ def running(command: Sequence[str] = ("service",), **settings: object) -> Iterat
                 raise RuntimeError(f"the service ended with {process.returncode} before it was ready")
             time.sleep(0.02)
         yield Server(url, process.pid, time.perf_counter() - began)
+
+
+def _resident_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 def answers(url: str) -> bool:
