@@ -1,14 +1,31 @@
-"""`python -m docs.readme`: writes the README's tree, its model table, and the comparison of the families."""
+"""`python -m docs.readme`: writes docs/settings.md, and the README's tree, model table and comparison of families."""
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
+
 from model_store.store import DEFAULT_ROOT, Model, Store
+from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 COMPARISON = ROOT / "docs" / "comparison.md"
+SETTINGS = ROOT / "docs" / "settings.md"
+SETTINGS_HEAD = """# Settings
+
+`python -m docs.readme` writes this page from [service/settings.py](../service/settings.py).
+
+Every process reads its settings once, at its start, from environment variables. A list or a mapping is JSON:
+`FIVEFOLD_MODELS='["flow-shuttle", "vae-fashion@1"]'`. A truth value is `true` or `false`. In a container, a file in
+`/run/secrets` that has a variable's name in lower case (`fivefold_redis_url`) stands for the variable. A value that
+cannot work ends the process with exit code 2 and a message that names the setting.
+
+| variable | default | meaning |
+|---|---|---|
+"""
 # What the table quotes of a model's metrics: those that begin so. Its card has all.
 HEADLINES = (
     "auroc_outliers",
@@ -77,7 +94,32 @@ def render(readme: str) -> str:
     return readme
 
 
+def settings_page() -> str:
+    """docs/settings.md: every setting with its default and its meaning."""
+    rows = (_setting(name, field) for name, field in Settings.model_fields.items())
+    return SETTINGS_HEAD + "".join(f"{row}\n" for row in rows)
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    """A row of the table. Raises ValueError for a setting without a description."""
+    if field.description is None:
+        raise ValueError(f"the setting {name} has no description")
+    return f"| `FIVEFOLD_{name.upper()}` | {_default(field)} | {field.description} |"
+
+
+def _default(field: FieldInfo) -> str:
+    """As a variable would have it; what depends on the machine, in words."""
+    if field.default_factory is not None:
+        return field.default_factory.__doc__ or ""
+    if field.default is None:
+        return "none"
+    if isinstance(field.default, Path):
+        return f"`{field.default.relative_to(ROOT)}`"
+    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
+
+
 if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(render(path.read_text()))
-    sys.stdout.write(f"{path.name} is up to date\n")
+    SETTINGS.write_text(settings_page())
+    sys.stdout.write(f"{path.name} and {SETTINGS.relative_to(ROOT)} are up to date\n")

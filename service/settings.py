@@ -1,4 +1,4 @@
-"""Every knob: typed, frozen, units in the names, read once from FIVEFOLD_* variables."""
+"""All settings: typed, frozen, units in the names, read once from FIVEFOLD_* variables; docs/settings.md lists them."""
 
 import ipaddress
 import os
@@ -13,51 +13,68 @@ from model_store.store import DEFAULT_ROOT
 from service.jobs import Priority
 
 
+def all_cores_but_one() -> int:
+    """All cores but one, at least 1."""
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
 class Settings(BaseSettings):
     """Read at the entry point and passed down. Raises ValidationError for what cannot work."""
 
     # An error at the start is printed: it does not quote what was given, which may be an address with its password.
     model_config = SettingsConfigDict(env_prefix="FIVEFOLD_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: a free one")
     allow_public: bool = Field(False, description="listen beyond loopback although there are no API keys")
-    keys_file: Path | None = Field(None, description="the API keys; without it everybody is let in")
-    store: Path = DEFAULT_ROOT
+    keys_file: Path | None = Field(None, description="file of the API keys; none: requests need no key")
+    store: Path = Field(DEFAULT_ROOT, description="folder of the models")
     aliases_file: Path | None = Field(
-        None, description="where this process's own queue keeps aliases; without it, aliases.json in the store"
+        None, description="file in which the in-process queue keeps aliases; none: aliases.json in the store"
     )
-    models: tuple[str, ...] = Field((), description='what to serve, "name" or "name@version"; empty: everything')
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    intra_op_threads: int = Field(max(1, (os.cpu_count() or 1) - 1), ge=1)
+    models: tuple[str, ...] = Field(
+        (), description='models to serve, "name" or "name@version"; empty: all of the store'
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto (a GPU if there is one), cpu or cuda")
+    intra_op_threads: int = Field(default_factory=all_cores_but_one, ge=1, description="threads of a worker's engine")
     allow_spinning: bool = Field(False, description="let idle engine threads spin: faster on cores of their own")
-    allow_torchscript: bool = Field(False, description="TorchScript is code: only for models you trust")
-    max_body_bytes: int = Field(16 * 2**20, ge=1)
+    allow_torchscript: bool = Field(False, description="run TorchScript, which is code: only for models that you trust")
+    max_body_bytes: int = Field(16 * 2**20, ge=1, description="bytes of one request's body")
     max_rows: int = Field(4096, ge=1, description="items in one request")
-    max_step_ms: float = Field(50.0, gt=0, description="how long one step of a batch may take by the cost curve")
-    redis_url: SecretStr | None = Field(None, description="the queue between machines; without it, this process's own")
-    broker_socket: Path | None = Field(None, description="a worker's way to the queue of the process that started it")
-    max_queue_seconds: float = Field(60.0, gt=0, description="predicted work a model's queue may hold")
-    max_queued_jobs: int = Field(4096, ge=1, description="jobs a model's queue may hold")
-    lease_seconds: float = Field(10.0, gt=0, description="a worker silent for as long has lost its jobs")
-    max_attempts: int = Field(3, ge=1, description="workers a job may lose before it is given up")
+    max_step_ms: float = Field(50.0, gt=0, description="longest predicted duration of one step of a batch")
+    redis_url: SecretStr | None = Field(
+        None, description="the queue between machines; none: a queue in the API process"
+    )
+    broker_socket: Path | None = Field(
+        None, description="a worker's way to the queue of the API process beside it; `python -m service` sets it"
+    )
+    max_queue_seconds: float = Field(60.0, gt=0, description="predicted work that a model's queue may hold")
+    max_queued_jobs: int = Field(4096, ge=1, description="jobs that a model's queue may hold")
+    lease_seconds: float = Field(10.0, gt=0, description="a worker without a heartbeat for so long loses its jobs")
+    max_attempts: int = Field(3, ge=1, description="attempts after which a job that loses its workers is given up")
     unreadable_seconds: float = Field(60.0, gt=0, description="how long a job waits for a worker that reads its format")
     result_ttl_seconds: float = Field(300.0, gt=0, description="how long an ended job's answer is kept")
     max_kept_jobs: int = Field(4096, ge=1, description="ended jobs whose answers are kept")
-    max_kept_bytes: int = Field(64 * 2**20, ge=1, description="what the answers of ended jobs may hold")
-    max_dead_jobs: int = Field(1000, ge=1, description="given-up jobs that are kept")
+    max_kept_bytes: int = Field(64 * 2**20, ge=1, description="bytes that the kept answers of ended jobs may hold")
+    max_dead_jobs: int = Field(1000, ge=1, description="dead letters (jobs that were given up) that are kept")
     class_weights: Mapping[Priority, Annotated[float, Field(gt=0)]] = Field(
-        {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}, description="shares of the device by priority"
+        {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}, description="shares of the device by a request's priority"
     )
-    session_bytes: int = Field(2**28, ge=1, description="what the rows of one session may hold on the device")
-    memory_bytes: int | None = Field(None, ge=1, description="what a worker's loaded models may hold; none: no limit")
-    unload_idle_seconds: float | None = Field(None, gt=0, description="unload a model that had no job for as long")
-    heartbeat_seconds: float = Field(0.5, gt=0)
-    stale_after_seconds: float = Field(2.0, gt=0, description="a worker silent for longer does not count as ready")
-    probe_host: str = "127.0.0.1"
-    probe_port: int | None = Field(None, ge=0, le=65535, description="a worker's port for health and metrics")
-    shutdown_seconds: float = Field(20.0, gt=0, description="how long the live batch may take to finish")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    session_bytes: int = Field(2**28, ge=1, description="bytes that the rows of one session may hold on the device")
+    memory_bytes: int | None = Field(
+        None, ge=1, description="bytes that a worker's loaded models and their sessions may hold; none: no limit"
+    )
+    unload_idle_seconds: float | None = Field(
+        None, gt=0, description="a model without a job for so long is unloaded; its next job loads it; none: never"
+    )
+    heartbeat_seconds: float = Field(0.5, gt=0, description="time between two heartbeats of a worker")
+    stale_after_seconds: float = Field(2.0, gt=0, description="a worker without a heartbeat for longer is not ready")
+    probe_host: str = Field("127.0.0.1", description="address of a worker's port for health and metrics")
+    probe_port: int | None = Field(
+        None, ge=0, le=65535, description="a worker's port for health and metrics; none: no port"
+    )
+    shutdown_seconds: float = Field(20.0, gt=0, description="how long running rows may take to finish after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 
     @model_validator(mode="after")
     def _public_only_if_told(self) -> Self:
@@ -65,7 +82,7 @@ class Settings(BaseSettings):
         if not loopback and self.keys_file is None and not self.allow_public:
             raise ValueError(
                 f"{self.host} is not a loopback address and there are no API keys: "
-                "listen on 127.0.0.1, set FIVEFOLD_KEYS_FILE, or let everybody in with FIVEFOLD_ALLOW_PUBLIC=true"
+                "listen on 127.0.0.1, set FIVEFOLD_KEYS_FILE, or serve without keys with FIVEFOLD_ALLOW_PUBLIC=true"
             )
         return self
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import PIL.Image
 
 from benchmarks.server import Server
-from docs.readme import ROOT, render
+from docs.readme import ROOT, SETTINGS, render, settings_page
 
 README = (ROOT / "README.md").read_text()
 # The examples' programs are this checkout's, wherever they are run.
@@ -64,3 +64,7 @@ def test_every_operation_has_a_curl_and_an_sdk_example(service: Server) -> None:
 
 def test_tree_and_model_table_are_up_to_date() -> None:
     assert render(README) == README, "run `python -m docs.readme`"
+
+
+def test_the_page_of_the_settings_is_up_to_date() -> None:
+    assert settings_page() == SETTINGS.read_text(), "run `python -m docs.readme`"
