@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import tiny
-from service.broker.codec import decode_job, encode_job
 
 from fivefold.operation import SeededRequest
 from model_store.store import Model
 from service.arrays import Array, fingerprint, select
+from service.broker.codec import decode_job, encode_job
 from service.families.family import Family, kinds_of
 from service.families.pipeline import Pipeline
 from service.families.session import Session

@@ -474,7 +474,7 @@ async def test_metrics_count_rows_by_how_they_ended(
     worker: Worker = make_worker()
     async with running(worker):
         await ask(broker, job(model, scaling(1, toy.POISON, toy.NOT_FINITE, 4)))
-    sample = worker.metrics.registry.get_sample_value
+    sample = worker.metrics.worker_registry.get_sample_value
     ends = {end: sample("fivefold_rows_total", {"model": str(model), "end": end}) for end in ("done", "failed")}
     assert ends == {"done": 2.0, "failed": 2.0}
     assert sample("fivefold_steps_total", {"model": str(model), "session_kind": "ToyScaling"}) == 1.0
