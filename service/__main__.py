@@ -146,7 +146,7 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         settings = read_settings(asked.redis)
-        if asked.command in ("api", "worker") and settings.redis_url is None:
+        if asked.command in ("api", "worker") and settings.redis_url is None and settings.broker_socket is None:
             parser.error(f"{asked.command} alone needs the queue between machines: --redis redis://HOST:6379/0")
         configure_logging(settings.log_level)
         return run(asked.command, settings)
