@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -71,8 +72,8 @@ def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> Non
 
 
 def _stop_with_parent(worker: Worker) -> None:
-    """The process that started this one holds its standard input open as long as it lives."""
-    sys.stdin.buffer.read()
+    """The process that started this one holds its standard input open, and silent, as long as it lives."""
+    os.read(sys.stdin.fileno(), 1)  # sys.stdin has a lock, without which an interpreter that ends aborts
     worker.stop()
 
 

@@ -147,4 +147,5 @@ def test_the_metrics_of_the_service_hold_those_of_its_worker(service: TwoProcess
         model = client.flow_encode(model="flow-shuttle", **ROWS).meta.model
     steps = f'fivefold_steps_total{{model="{model.name}@{model.version}"'
     until(lambda: steps in httpx.get(f"{service.url}/metrics").text)
-    assert 'end="done"} 2.0' in httpx.get(f"{service.url}/metrics").text
+    rows = f'fivefold_rows_total{{end="done",model="{model.name}@{model.version}"}} 2.0'
+    assert rows in httpx.get(f"{service.url}/metrics").text
