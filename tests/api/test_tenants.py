@@ -9,18 +9,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+import talkative_service
 import toy
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from keyed import by_bearer, by_key, entry, keys_file
 from served import Gate, Service, serving
 from starlette.routing import Route
+from waiting import until
 
 from model_store.store import Store
-from service.__main__ import make_broker
 from service.api.access.keys import KEY_SCOPES
 from service.api.access.middleware import OPEN_PATHS
 from service.api.app import create_app
+from service.assembly import make_broker
 from service.broker.base import Accepted
 from service.jobs import Job
 from service.settings import Settings
@@ -50,7 +52,7 @@ def keyed(toy_store: Store, tmp_path: Path) -> Iterator[Service]:
 def locked(toy_store: Store, tmp_path: Path) -> FastAPI:
     """The application alone, with keys."""
     settings = Settings(store=toy_store.root, keys_file=keys_file(tmp_path, entry("all", secret("all"), KEY_SCOPES)))
-    return create_app(settings, make_broker(settings), toy_store, [toy.TOY], Metrics())
+    return create_app(settings, make_broker(settings, [toy.TOY]), toy_store, [toy.TOY], Metrics())
 
 
 def test_what_is_open_is_a_list_of_five() -> None:
@@ -170,41 +172,23 @@ def test_a_job_carries_its_tenant_and_its_weight(toy_store: Store, tmp_path: Pat
     assert seen == [("heavy", 2.5)]
 
 
-# A service of its own process, as talkative as it can be, with an operation whose answers our own fault prevents.
-TALKATIVE = """
-import logging
-from dataclasses import replace
-from toy import SCALE, TOY, ScalePipeline
-from service.__main__ import run_all
-from service.families.family import Family
-from service.jobs import Job
-from service.settings import Settings
-from service.telemetry import configure_logging
-
-class Broken(ScalePipeline):
-    operation = replace(SCALE, name="broken")
-    def render(self, request, items, model):
-        raise RuntimeError("our fault")
-
-logging.basicConfig(level=logging.DEBUG)
-configure_logging("debug")
-run_all(Settings(), [Family("toy", (*TOY.pipelines, Broken()), TOY.open_sessions)])
-"""
 KEY, WRONG, PROMPT = "ff_canary-of-a-key", "ff_canary-of-a-wrong-key", "canary-of-a-prompt"
 
 
 @pytest.fixture
 def talkative(toy_store: Store, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address; its log is the file `log`."""
+    """The service's process and its address; the log of both of its processes is the file `log`."""
     settings = {"STORE": toy_store.root, "KEYS_FILE": keys_file(tmp_path, entry("acme", KEY)), "PORT": 0}
     variables = {f"FIVEFOLD_{name}": str(value) for name, value in settings.items()}
     env = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
-    command = [sys.executable, "-u", "-c", TALKATIVE]
+    command = [sys.executable, "-u", talkative_service.__file__]
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
-        yield process, process.stdout.readline().split()[2]
+        url = process.stdout.readline().split()[2]
+        until(lambda: httpx.get(f"{url}/healthz/ready").is_success, seconds=60.0)
+        yield process, url
         process.terminate()
 
 
@@ -227,7 +211,7 @@ def test_no_key_and_no_prompt_is_ever_written_down(
     output, _ = process.communicate(timeout=30)
     log = (tmp_path / "log").read_text()
     assert {200, 401, 403, 404, 422, 500} <= statuses
-    assert log.count('"event": "row failed"') >= 2  # that much is written of what goes wrong
-    assert log.count('"event": "request failed"') >= 2
+    assert log.count('"event": "row_failed"') >= 2  # that much is written of what goes wrong
+    assert log.count('"event": "request_failed"') >= 2
     assert not [secret for secret in (KEY, WRONG) for text in (output, log, metrics, *said) if secret in text]
     assert not [text for text in (output, log, metrics) if PROMPT in text]

@@ -92,7 +92,7 @@ async def test_killed_workers_and_a_killed_queue_lose_nothing(url: str) -> None:
     together = await receipts(url, [calls[index] for index in order], 32, max_retries=12, answered=one_more)
     await asyncio.gather(*faulting)
     assert together == [alone[index] for index in order]
-    assert "request failed" not in compose("logs", "api"), "a retry hid an error that is our fault"
+    assert "request_failed" not in compose("logs", "api"), "a retry hid an error that is our fault"
     assert left.keys() == faults.keys()
     assert all(left.values()), "every fault was over while there was work left"
     print(f"\n{len(order)} requests in {time.monotonic() - began:.1f} s through {len(faults)} faults: none lost")

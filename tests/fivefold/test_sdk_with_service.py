@@ -1,22 +1,19 @@
 """The SDK against the real service with the toy family: a sixth family needs call() and stream(), nothing more."""
 
 import io
-import threading
 from collections.abc import Iterator
 from typing import assert_type
 
 import numpy as np
 import pytest
-import uvicorn
-from toy import COUNT, POISON, SCALE, TOY, ToyCountRequest, ToyScaled, ToyScaleRequest
+from served import serving
+from toy import COUNT, POISON, SCALE, ToyCountRequest, ToyScaled, ToyScaleRequest
 
 from fivefold import AsyncClient, Client
 from fivefold.errors import InvalidInput, NotAcceptable, RowFailed, UnknownModel
 from fivefold.methods import Method
 from fivefold.operation import NPY_TYPE, Answer, FailedItem
 from model_store.store import Store
-from service.__main__ import build, in_thread
-from service.settings import Settings
 
 ROW = [0.0, 1.0, 2.0, 3.0]
 
@@ -27,27 +24,10 @@ class ToyClient(Client):
     toy_scale = Method(SCALE, ToyScaleRequest)
 
 
-def address(server: uvicorn.Server) -> str:
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    return f"http://{host}:{port}"
-
-
 @pytest.fixture
 def url(toy_store: Store) -> Iterator[str]:
-    settings = Settings(store=toy_store.root, port=0, intra_op_threads=1, heartbeat_seconds=0.05)
-    server, worker = build(settings, [TOY])
-    with in_thread(worker):
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            thread.join(0.01)
-            assert thread.is_alive()
-        with Client(address(server)) as client:
-            while not client.ready():
-                thread.join(0.01)
-        yield address(server)
-        server.should_exit = True
-        thread.join()
+    with serving(toy_store) as service:
+        yield service.url
 
 
 async def test_a_sixth_family_answers_both_clients_alike(url: str) -> None:

@@ -123,5 +123,5 @@ def client_error_of(error: Exception, request_id: str) -> FivefoldError:
     """What the client may know of an error; the rest goes to the log."""
     if isinstance(error, FivefoldError):
         return error
-    log.error("request failed", request_id=request_id, exc_info=error)
+    log.error("request_failed", request_id=request_id, exc_info=error)
     return InternalError(f"this is our fault; the log has it under {request_id}")
