@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import queue_server
 import toy
+from chaos.family import CHAOS
 from chaos.history import History
 from chaos.knobs import Knobs, Start, knobs_of
 from chaos.processes import Member
@@ -14,7 +15,7 @@ from chaos.proxy import Proxy
 from queue_server import Server
 
 from model_store.store import Model, Store
-from service.__main__ import make_broker
+from service.assembly import make_broker
 from service.settings import Settings
 
 
@@ -69,6 +70,6 @@ def start(knobs: Knobs) -> Iterator[Start]:
 @pytest.fixture
 async def history(knobs: Knobs, model: Model) -> AsyncIterator[History]:
     """Jobs straight into the queue."""
-    broker = make_broker(Settings(**knobs))
+    broker = make_broker(Settings(**knobs), (CHAOS,))
     yield History(broker, model.ref)
     await broker.close()

@@ -6,13 +6,14 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from chaos.family import CHAOS
 from chaos.history import History
 from chaos.knobs import LEASE_SECONDS, Knobs, Start
 from chaos.settled import passed, settled
 from queue_server import Server
 from waiting import eventually
 
-from service.__main__ import make_broker
+from service.assembly import make_broker
 from service.settings import Settings
 
 
@@ -97,7 +98,7 @@ async def test_of_many_workers_one_gets_an_expired_lease(start: Start, history: 
     await eventually(history.running)
     dead.kill()
     async with AsyncExitStack() as stack:
-        claimants = [make_broker(Settings(**knobs)) for _ in range(8)]
+        claimants = [make_broker(Settings(**knobs), (CHAOS,)) for _ in range(8)]
         for claimant in claimants:
             stack.push_async_callback(claimant.close)
         taken = []
