@@ -48,11 +48,8 @@ def run_all(
     """
     grace_seconds = settings.shutdown_seconds + GRACE_SECONDS
     with tempfile.TemporaryDirectory(prefix="fivefold-") as folder:
-        metrics, broker, beside = (
-            Metrics(),
-            make_broker(settings, families),
-            list[AbstractAsyncContextManager[object]](),
-        )
+        metrics, beside = Metrics(), list[AbstractAsyncContextManager[object]]()
+        broker = make_broker(settings, families, metrics.registry)
         environment = {"FIVEFOLD_BROKER_SOCKET": f"{folder}/queue"}
         if isinstance(broker, MemoryBroker):
             queue = BrokerServer(broker, Path(folder) / "queue")
@@ -66,8 +63,9 @@ def run_all(
 
 def run_api(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
     """An API replica, until a signal."""
-    broker = make_broker(settings, families)
-    _run_server(make_server(settings, broker, Store(settings.store), families, Metrics()), broker)
+    metrics = Metrics()
+    broker = make_broker(settings, families, metrics.registry)
+    _run_server(make_server(settings, broker, Store(settings.store), families, metrics), broker)
 
 
 def run_worker(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry
+
 from model_store.store import Store
 from service.broker.aliases import AliasFile
 from service.broker.base import Broker, Limits, WorkerQueue
 from service.broker.memory import MemoryBroker
 from service.families.family import Family, kinds_of
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, UnreadableMessages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -20,13 +22,18 @@ if TYPE_CHECKING:
     from service.worker.loop import Worker
 
 
-def make_broker(settings: Settings, families: Sequence[Family]) -> Broker:
-    """The queue in this process, or the one between machines where its address is given."""
+def make_broker(settings: Settings, families: Sequence[Family], registry: CollectorRegistry) -> Broker:
+    """The queue in this process, or the one between machines where its address is given.
+
+    What cannot be read there is counted in the `registry`, that of this process.
+    """
     if settings.redis_url is None:
         return memory_broker(settings)
     from service.broker.redis import RedisBroker
 
-    return RedisBroker(settings.redis_url.get_secret_value(), Limits.of(settings), kinds_of(families))
+    broker = RedisBroker(settings.redis_url.get_secret_value(), Limits.of(settings), kinds_of(families))
+    registry.register(UnreadableMessages(broker.unreadable))
+    return broker
 
 
 def memory_broker(settings: Settings) -> MemoryBroker:
@@ -37,7 +44,7 @@ def memory_broker(settings: Settings) -> MemoryBroker:
 def make_queue(settings: Settings, families: Sequence[Family], metrics: Metrics) -> WorkerQueue:
     """A worker's queue: that of the process that started it, or the one between machines."""
     if settings.broker_socket is None:
-        return make_broker(settings, families)
+        return make_broker(settings, families, metrics.worker_registry)
     from service.broker.unix.client import UnixBroker
 
     return UnixBroker(settings.broker_socket, kinds_of(families), metrics.worker_exposition)

@@ -2,11 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -44,6 +46,20 @@ class Metrics:
         self.step_rows = Histogram(
             "fivefold_step_rows", "Rows in a step", ["model"], buckets=BATCH_ROWS, registry=self.worker_registry
         )
+
+
+class UnreadableMessages(Collector):
+    """fivefold_unreadable_messages: what this process has skipped of the queue's messages, by kind."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Messages of the queue that were skipped, because they cannot be read here"
+        found = CounterMetricFamily("fivefold_unreadable_messages", text, labels=["kind"])
+        for kind, count in dict(self._counts).items():
+            found.add_metric([kind], count)
+        yield found
 
 
 def configure_logging(level: str) -> None:

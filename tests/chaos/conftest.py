@@ -8,14 +8,12 @@ import pytest
 import queue_server
 import toy
 from chaos.history import History
-from chaos.knobs import Knobs, Start, knobs_of
+from chaos.knobs import Knobs, Start, broker_of, knobs_of
 from chaos.processes import Member
 from chaos.proxy import Proxy
 from queue_server import Server
 
 from model_store.store import Model, Store
-from service.__main__ import make_broker
-from service.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +67,6 @@ def start(knobs: Knobs) -> Iterator[Start]:
 @pytest.fixture
 async def history(knobs: Knobs, model: Model) -> AsyncIterator[History]:
     """Jobs straight into the queue."""
-    broker = make_broker(Settings(**knobs))
+    broker = broker_of(knobs)
     yield History(broker, model.ref)
     await broker.close()

@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from chaos.family import CHAOS
 from chaos.processes import Member
+
+from service.assembly import make_broker
+from service.broker.base import Broker
+from service.settings import Settings
+from service.telemetry import Metrics
 
 Knobs = dict[str, object]
 Start = Callable[..., Member]
@@ -22,3 +28,8 @@ def knobs_of(url: str, store: Path) -> Knobs:
         "max_queued_jobs": 100_000,
         "log_level": "error",
     }
+
+
+def broker_of(knobs: Knobs) -> Broker:
+    """The queue, for the test itself."""
+    return make_broker(Settings(**knobs), (CHAOS,), Metrics().registry)

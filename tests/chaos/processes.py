@@ -13,7 +13,15 @@ from queue_server import free_port
 from waiting import until
 
 ROOT = Path(__file__).parents[2]
-PRELOADED = ["chaos.family", "service.__main__", "service.api.app", "service.broker.redis", "uvicorn", "uvloop"]
+PRELOADED = [
+    "chaos.family",
+    "service.__main__",
+    "service.assembly",
+    "service.api.app",
+    "service.broker.redis",
+    "uvicorn",
+    "uvloop",
+]
 PRELOADED += ["service.worker.loop", "service.worker.probe", "service.runtime.onnx"]
 
 

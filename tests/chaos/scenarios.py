@@ -11,16 +11,14 @@ import queue_server
 import toy
 from chaos.family import KILLER
 from chaos.history import History, attempts, leftovers
-from chaos.knobs import knobs_of
+from chaos.knobs import broker_of, knobs_of
 from chaos.proxy import Mode, Proxy
 from chaos.supervisor import Supervisor
 from queue_server import Server
 from waiting import until
 
 from model_store.store import Store
-from service.__main__ import make_broker
 from service.broker.redis.keys import prefix
-from service.settings import Settings
 
 POISON = 3
 ROW_MS, SHOT_SECONDS, FAULT_SECONDS = 20.0, 0.25, 3.0
@@ -54,7 +52,7 @@ class Stage:
         store = Store(self._folder / "models")
         ref = toy.publish_toy(store).ref
         knobs = knobs_of(self.server.url, store.root) | LEASE
-        self.history = History(make_broker(Settings(**knobs)), ref)
+        self.history = History(broker_of(knobs), ref)
         self.workers = Supervisor(self._workers, {**knobs, "redis_url": self.proxy.url})
         self._stack.enter_context(self.workers)
         await asyncio.to_thread(self.workers.wait_until_ready)

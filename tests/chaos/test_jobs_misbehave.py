@@ -34,5 +34,5 @@ async def test_a_row_that_raises_and_one_that_needs_all_memory_leave_their_neigh
     await history.submit_all(history.scale(1, 2) for _ in range(4))
     with server.client as client:
         assert await history.verdict(client, frozenset([raising])) == Verdict(9, [], [], 1)
-        assert [event.error.code for event in await history.events(raising) if event.error] == ["row_failed"]
+        assert [event.failure.code for event in await history.events(raising) if event.failure] == ["row_failed"]
         assert await history.broker.dead() == []

@@ -6,16 +6,14 @@ from contextlib import suppress
 
 import pytest
 from chaos.history import History
-from chaos.knobs import LEASE_SECONDS, Knobs, Start
+from chaos.knobs import LEASE_SECONDS, Knobs, Start, broker_of
 from chaos.proxy import MODES, Mode, Proxy
 from chaos.settled import passed, settled
 from queue_server import Server
 from waiting import eventually
 
-from service.__main__ import make_broker
 from service.broker.base import Broker, QueueAway
 from service.jobs import Job
-from service.settings import Settings
 
 CLIENT_SECONDS = 1.5  # within which a client hears that the queue is away
 
@@ -38,7 +36,7 @@ async def test_a_worker_behind_a_bad_network_loses_no_job(
 async def test_a_client_behind_a_bad_network_is_answered_in_time_and_recovers(
     start: Start, history: History, server: Server, proxy: Proxy, knobs: Knobs, mode: Mode
 ) -> None:
-    broker = make_broker(Settings(**{**knobs, "redis_url": proxy.url}))
+    broker = broker_of({**knobs, "redis_url": proxy.url})
     try:
         await broker.depth(str(history.model))
         proxy.set(mode)

@@ -111,4 +111,4 @@ async def test_a_worker_whose_clock_is_an_hour_off_keeps_deadlines_all_the_same(
     await history.submit_all(history.scale(1, deadline=now + 20.0) for _ in range(5))
     await settled(history, server, jobs=5, worst_attempts=1)
     late = await history.submit(history.count(100, deadline=time.time() + 0.2))
-    assert [event.error.code for event in await history.events(late) if event.error] == ["deadline_exceeded"]
+    assert [event.failure.code for event in await history.events(late) if event.failure] == ["deadline_exceeded"]

@@ -7,13 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 from chaos.history import History
-from chaos.knobs import LEASE_SECONDS, Knobs, Start
+from chaos.knobs import LEASE_SECONDS, Knobs, Start, broker_of
 from chaos.settled import passed, settled
 from queue_server import Server
 from waiting import eventually
-
-from service.__main__ import make_broker
-from service.settings import Settings
 
 
 async def test_a_worker_killed_in_the_middle_of_a_batch_loses_no_job(
@@ -97,7 +94,7 @@ async def test_of_many_workers_one_gets_an_expired_lease(start: Start, history: 
     await eventually(history.running)
     dead.kill()
     async with AsyncExitStack() as stack:
-        claimants = [make_broker(Settings(**knobs)) for _ in range(8)]
+        claimants = [broker_of(knobs) for _ in range(8)]
         for claimant in claimants:
             stack.push_async_callback(claimant.close)
         taken = []

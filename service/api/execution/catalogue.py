@@ -34,7 +34,7 @@ class Served:
 
     @property
     def format(self) -> int:
-        """The newest format of messages that this process writes and all workers of the model read. Raises NotReady."""
+        """The oldest format of messages that this process writes and all workers of the model read. Raises NotReady."""
         if not (common := self.formats.intersection(FORMATS)):
             written, read = (", ".join(map(str, sorted(formats))) or "none" for formats in (FORMATS, self.formats))
             raise NotReady(
@@ -42,7 +42,7 @@ class Served:
                 f"{read}: upgrade the older side",
                 retry_after_s=1.0,
             )
-        return max(common)
+        return min(common)
 
     def predicted_seconds(self, block: Block) -> float:
         return block.parameters.seconds(len(block), float(block.work.sum()), self.as_served.costs)
