@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from toy import TOY, ToyScaling, open_sessions
@@ -59,13 +61,15 @@ class Gate:
 def serving(
     store: Store, families: Sequence[Family] = (TOY,), *, working: bool = True, **settings
 ) -> Iterator[Service]:
-    """The service, ready; without its worker where `working` is False."""
+    """The service, ready; without its worker where `working` is False. Its aliases end with it."""
     knobs = {"port": 0, "intra_op_threads": 1, "heartbeat_seconds": 0.05, "log_level": "error", **settings}
-    given, metrics = Settings(store=store.root, **knobs), Metrics()
-    broker = memory_broker(given)
-    worker = make_worker(given, broker, store, families, metrics)
-    server = make_server(given, broker, store, families, metrics)
     with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        knobs = {"aliases_file": Path(folder) / "aliases.json", **knobs}
+        given, metrics = Settings(store=store.root, **knobs), Metrics()
+        broker = memory_broker(given)
+        worker = make_worker(given, broker, store, families, metrics)
+        server = make_server(given, broker, store, families, metrics)
         if working:
             stack.enter_context(in_thread(worker))
         thread = threading.Thread(target=server.run)

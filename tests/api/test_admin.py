@@ -198,6 +198,19 @@ def test_an_alias_is_followed_by_every_replica_within_its_refresh(two_versions: 
         assert cards == {"1": ["stable"], "2": ["default"]}
 
 
+def test_aliases_survive_a_restart_of_the_service(two_versions: Store, tmp_path: Path) -> None:
+    for restarted in (False, True):
+        with (
+            serving(two_versions, aliases_file=tmp_path / "kept.json") as service,
+            httpx.Client(base_url=service.url) as http,
+        ):
+            if not restarted:
+                http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "default", "version": "1"})
+            answer = http.post("/v1/toy/scale", json={"rows": [[1, 2, 3, 4]]}).json()
+            assert not restarted or answer["meta"]["model"]["version"] == "1"
+    assert two_versions.resolve("toy-affine").ref.version == "2"
+
+
 def test_the_brokers_alias_wins_over_the_stores(two_versions: Store) -> None:
     two_versions.set_alias("toy-affine", "default", "2")
     with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
