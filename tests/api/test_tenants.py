@@ -17,10 +17,10 @@ from served import Gate, Service, serving
 from starlette.routing import Route
 
 from model_store.store import Store
-from service.__main__ import make_broker
 from service.api.access.keys import KEY_SCOPES
 from service.api.access.middleware import OPEN_PATHS
 from service.api.app import create_app
+from service.assembly import make_broker
 from service.broker.base import Accepted
 from service.jobs import Job
 from service.settings import Settings
@@ -50,7 +50,9 @@ def keyed(toy_store: Store, tmp_path: Path) -> Iterator[Service]:
 def locked(toy_store: Store, tmp_path: Path) -> FastAPI:
     """The application alone, with keys."""
     settings = Settings(store=toy_store.root, keys_file=keys_file(tmp_path, entry("all", secret("all"), KEY_SCOPES)))
-    return create_app(settings, make_broker(settings), toy_store, [toy.TOY], Metrics())
+    metrics = Metrics()
+    broker = make_broker(settings, [toy.TOY], metrics.registry)
+    return create_app(settings, broker, toy_store, [toy.TOY], metrics)
 
 
 def test_what_is_open_is_a_list_of_five() -> None:

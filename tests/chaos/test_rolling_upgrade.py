@@ -18,7 +18,7 @@ from waiting import eventually
 
 LOAD = "/v1/admin/models/toy-affine/load"
 LATER = {"prefer": "respond-async"}
-CLIENTS, ANSWERS = 4, 20
+CLIENTS, ANSWERS = 2, 20
 UNREADABLE_SECONDS = 5.0
 
 
