@@ -52,7 +52,9 @@ def keyed(toy_store: Store, tmp_path: Path) -> Iterator[Service]:
 def locked(toy_store: Store, tmp_path: Path) -> FastAPI:
     """The application alone, with keys."""
     settings = Settings(store=toy_store.root, keys_file=keys_file(tmp_path, entry("all", secret("all"), KEY_SCOPES)))
-    return create_app(settings, make_broker(settings, [toy.TOY]), toy_store, [toy.TOY], Metrics())
+    metrics = Metrics()
+    broker = make_broker(settings, [toy.TOY], metrics.registry)
+    return create_app(settings, broker, toy_store, [toy.TOY], metrics)
 
 
 def test_what_is_open_is_a_list_of_five() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 from queue_server import Server
 from queued import (
     KINDS,
@@ -29,13 +30,16 @@ from queued import (
 from redis import Redis
 
 from fivefold.errors import NotFound
+from service.assembly import make_broker
 from service.broker.base import Broker, Depth
 from service.broker.redis import RedisBroker
 from service.broker.redis.keys import ALIASES, CONTROL, MODELS, REPLY, WORKERS, prefix
 from service.jobs import Failure, failed
+from service.settings import Settings
 from service.workers import ControlMessage, WorkerStatus
 
 WHERE = prefix(M)
+UNREADABLE = "fivefold_unreadable_messages_total"
 BAD = f"{WHERE}job:{ident('bad')}"
 
 
@@ -252,6 +256,19 @@ async def test_noise_on_the_channels_stops_no_reader(broker: Broker, client: Red
         client.publish(channel, noise)
     assert await finish(broker, await take_one(broker))
     assert len(await asyncio.wait_for(reading, 5.0)) == 1
+
+
+async def test_a_process_counts_what_it_skips_in_its_metrics(server: Server, client: Redis) -> None:
+    registry = CollectorRegistry()
+    broker = make_broker(Settings(redis_url=server.url), (), registry)
+    client.hset(WORKERS, "odd", b"\xff")
+    client.hset(ALIASES, b"\xff", b"m@1")
+    for _ in range(2):
+        await broker.workers()
+    await broker.aliases()
+    await broker.close()
+    counted = {kind: registry.get_sample_value(UNREADABLE, {"kind": kind}) for kind in ("heartbeat", "alias", "job")}
+    assert counted == {"heartbeat": 2.0, "alias": 1.0, "job": None}
 
 
 # Formats

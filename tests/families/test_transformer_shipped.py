@@ -1,10 +1,16 @@
-"""transformer-english through its session: torch's own tokens, and prose that it knows."""
+"""transformer-english: torch's own tokens, prose that it knows, and what its steps count for."""
+
+import asyncio
 
 import pytest
+from served import serving
 from shipped import answers, loaded
 
+from fivefold import AsyncClient
 from fivefold.transformer import TransformerGenerateRequest, TransformerScoreRequest
 from model_store import golden
+from model_store.store import Store
+from service.families import transformer
 
 NAME = "transformer-english"
 
@@ -36,3 +42,15 @@ def test_where_a_prompt_ends_changes_no_log_probability_beyond_1e_5(length: int)
         return answers(NAME, "score", request)[0]["log_probs_nats"].tolist()
 
     assert scored(length) == pytest.approx(scored(1)[length - 1 :], abs=1e-5)
+
+
+async def test_only_texts_that_advanced_count_as_run() -> None:
+    """Of 16 prompts, each read in 2 calls, one is read at a time; 15 calls more write the other tokens of a text."""
+    model, _ = loaded(NAME)
+    prompt = model.tokenizer.encode("It is a truth universally acknowledged, that a single man is in want. " * 4)[:43]
+    with serving(Store(), (transformer.FAMILY,), models=(NAME,)) as service:
+        async with AsyncClient(service.url) as client:
+            asked = (client.transformer_generate(prompt_tokens=prompt, seed=seed, max_tokens=16) for seed in range(16))
+            texts = [(await answer).items[0] for answer in asyncio.as_completed([*asked])]
+        assert [len(text.tokens) for text in texts] == [16] * 16
+        assert service.worker.steps.rows_run == 16 * (2 + 15)
