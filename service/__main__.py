@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_store.store import Store
-from service.assembly import make_broker, make_queue, make_server, make_worker
+from service.assembly import make_broker, make_queue, make_server, make_worker, memory_broker
 from service.broker.base import Broker, QueueAway
-from service.broker.memory import MemoryBroker
 from service.broker.unix.server import BrokerServer
 from service.families.registry import FAMILIES, Family
 from service.settings import Settings
@@ -46,19 +45,20 @@ def run_all(
 
     `worker` is what Python runs there: an engine that crashes takes no request along.
     """
-    grace_seconds = settings.shutdown_seconds + GRACE_SECONDS
-    with tempfile.TemporaryDirectory(prefix="fivefold-") as folder:
-        metrics, beside = Metrics(), list[AbstractAsyncContextManager[object]]()
+    metrics, grace_seconds = Metrics(), settings.shutdown_seconds + GRACE_SECONDS
+    store = Store(settings.store)
+    if settings.redis_url is not None:
         broker = make_broker(settings, families, metrics.registry)
-        environment = {"FIVEFOLD_BROKER_SOCKET": f"{folder}/queue"}
-        if isinstance(broker, MemoryBroker):
-            queue = BrokerServer(broker, Path(folder) / "queue")
-            metrics.worker_exposition = queue.exposition
-            beside.append(queue)
-        elif settings.redis_url is not None:
-            environment = {"FIVEFOLD_REDIS_URL": settings.redis_url.get_secret_value()}
-        server = make_server(settings, broker, Store(settings.store), families, metrics)
-        _run_server(server, broker, *beside, WorkerProcess(worker, environment, grace_seconds))
+        environment = {"FIVEFOLD_REDIS_URL": settings.redis_url.get_secret_value()}
+        beside = WorkerProcess(worker, environment, grace_seconds)
+        _run_server(make_server(settings, broker, store, families, metrics), broker, beside)
+        return
+    with tempfile.TemporaryDirectory(prefix="fivefold-") as folder:
+        own, socket = memory_broker(settings), Path(folder) / "queue"
+        queue = BrokerServer(own, socket)
+        metrics.worker_exposition = queue.exposition
+        beside = WorkerProcess(worker, {"FIVEFOLD_BROKER_SOCKET": str(socket)}, grace_seconds)
+        _run_server(make_server(settings, own, store, families, metrics), own, queue, beside)
 
 
 def run_api(settings: Settings, families: Sequence[Family] = FAMILIES) -> None:
