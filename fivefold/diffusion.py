@@ -10,6 +10,7 @@ from fivefold.operation import (
     NPY_TYPE,
     PNG_TYPE,
     Answer,
+    AnyOperation,
     Chunk,
     InputRequest,
     Item,
@@ -116,3 +117,4 @@ ENHANCE = Operation(
     bodies={PNG_TYPE: "images", NPY_TYPE: "rows"},
     answers=(JSON_TYPE, NPY_TYPE, PNG_TYPE),
 )
+OPERATIONS: tuple[AnyOperation, ...] = (SAMPLE, ENHANCE)

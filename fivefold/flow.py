@@ -12,6 +12,7 @@ from fivefold.operation import (
     NPY_TYPE,
     PNG_TYPE,
     Answer,
+    AnyOperation,
     Chunk,
     InputRequest,
     Item,
@@ -161,3 +162,4 @@ INTERPOLATE: Operation[FlowInterpolateRequest, Answer[FlowFrame], Chunk] = Opera
     answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE, APNG_TYPE),
     sequence=True,
 )
+OPERATIONS: tuple[AnyOperation, ...] = (LOG_LIKELIHOOD, ENCODE, DECODE, SAMPLE, INTERPOLATE)

@@ -13,6 +13,7 @@ from fivefold.operation import (
     PNG_TYPE,
     AcceptArrays,
     Answer,
+    AnyOperation,
     Chunk,
     InputRequest,
     Item,
@@ -144,3 +145,4 @@ SCORE: Operation[GanScoreRequest, Answer[GanScore], Chunk] = Operation(
     bodies={NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"},
     answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE),
 )
+OPERATIONS: tuple[AnyOperation, ...] = (SAMPLE, INTERPOLATE, SCORE)

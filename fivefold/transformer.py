@@ -9,6 +9,7 @@ from fivefold.operation import (
     JSON_TYPE,
     NPY_TYPE,
     Answer,
+    AnyOperation,
     Chunk,
     Item,
     Operation,
@@ -196,3 +197,4 @@ DETOKENIZE: Operation[TransformerDetokenizeRequest, Answer[TransformerDetokenize
     main=("text",),
     answers=(JSON_TYPE,),
 )
+OPERATIONS: tuple[AnyOperation, ...] = (GENERATE, SCORE, TOKENIZE, DETOKENIZE)

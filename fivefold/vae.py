@@ -11,6 +11,7 @@ from fivefold.operation import (
     NPY_TYPE,
     PNG_TYPE,
     Answer,
+    AnyOperation,
     Chunk,
     InputRequest,
     Item,
@@ -205,3 +206,4 @@ SAMPLE: Operation[VaeSampleRequest, Answer[VaeData], Chunk] = Operation(
     main=("image", "row"),
     answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE, PNG_TYPE),
 )
+OPERATIONS: tuple[AnyOperation, ...] = (ANOMALY, ELBO, ENCODE, DECODE, RECONSTRUCT, SAMPLE)
