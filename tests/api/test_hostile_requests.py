@@ -82,7 +82,7 @@ def npy_header(header: str, data: bytes = b"") -> bytes:
         (COUNT, '{"n": 3, "seeds": [1, 2]}', None, "2 seeds given for 3 items"),
         (COUNT, '{"priority": "now"}', "priority", "interactive"),
         (COUNT, '{"deadline_ms": 0}', "deadline_ms", "0 given"),
-        (SCALE, "{}", None, "neither rows nor images"),
+        (SCALE, "{}", None, "neither images nor rows"),
         (SCALE, '{"rows": []}', "rows", "at least 1"),
         (SCALE, '{"rows": 5}', "rows", "5 given"),
         (SCALE, '{"rows": [1, 2]}', "rows.0", "1 given"),

@@ -382,7 +382,7 @@ def test_a_job_that_is_forgotten_is_not_found(http: httpx.Client, service: Servi
 def test_a_version_that_is_no_longer_served_still_renders_its_answers(http: httpx.Client, service: Service) -> None:
     job = submit(http, COUNT, {"seed": 1})
     document = finished(http, job)
-    service.worker.residency.unload(service.worker.residency.residents()[0].ref)
+    assert http.post("/v1/admin/models/toy-affine/unload").is_success
     until(lambda: http.get("/v1/models").json()["models"] == [])
     assert http.get(job).json() == document
 
