@@ -198,6 +198,15 @@ def test_an_alias_is_followed_by_every_replica_within_its_refresh(two_versions: 
         assert cards == {"1": ["stable"], "2": ["default"]}
 
 
+def test_an_alias_survives_a_restart_of_the_service(two_versions: Store) -> None:
+    with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
+        http.post(f"{ADMIN}/models/toy-affine/alias", json={"alias": "default", "version": "1"})
+        until(lambda: default_version(http) == "1")
+    with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
+        assert default_version(http) == "1"
+        assert http.post(SCALE, json=ROW).json()["parameters"]["model"] == "toy-affine@1"
+
+
 def test_the_brokers_alias_wins_over_the_stores(two_versions: Store) -> None:
     two_versions.set_alias("toy-affine", "default", "2")
     with serving(two_versions) as service, httpx.Client(base_url=service.url, timeout=30) as http:
