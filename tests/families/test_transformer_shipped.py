@@ -1,10 +1,14 @@
 """transformer-english through its session: torch's own tokens, and prose that it knows."""
 
 import pytest
+from served import serving
 from shipped import answers, loaded
 
+from fivefold import Client
 from fivefold.transformer import TransformerGenerateRequest, TransformerScoreRequest
 from model_store import golden
+from model_store.store import Store
+from service.families.transformer import FAMILY
 
 NAME = "transformer-english"
 
@@ -36,3 +40,12 @@ def test_where_a_prompt_ends_changes_no_log_probability_beyond_1e_5(length: int)
         return answers(NAME, "score", request)[0]["log_probs_nats"].tolist()
 
     assert scored(length) == pytest.approx(scored(1)[length - 1 :], abs=1e-5)
+
+
+def test_a_worker_charges_the_evaluations_that_texts_need_and_no_more() -> None:
+    """16 prompts of 43 tokens are two chunks each; the second gives the first of 16 new tokens."""
+    with serving(Store(), (FAMILY,), models=(NAME,)) as service, Client(service.url) as client:
+        before = service.worker.steps.rows_run
+        texts = client.transformer_generate(prompt_tokens=list(range(40, 83)), n=16, max_tokens=16, seed=1).results
+        assert [len(text.tokens) for text in texts] == [16] * 16
+        assert service.worker.steps.rows_run - before == 16 * (2 + 15)
