@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from fivefold.cli import app
 from fivefold.operation import NPY_TYPE
 from fivefold.vae import SAMPLE
 from model_store.store import Store
-from service.broker.base import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,8 @@ def toy_service(toy_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
 def test_dead_jobs_are_replayed_and_workers_drained(toy_service: tuple[Gate, Service, Client]) -> None:
     gate, service, client = toy_service
     broker = service.worker.broker
-    limits, broker._ledger.limits = broker._ledger.limits, Limits(lease_seconds=-1.0, max_attempts=1)
+    limits = broker._ledger.limits
+    broker._ledger.limits = replace(limits, lease_seconds=-1.0, max_attempts=1)
     handle = client.submit(SCALE, ToyScaleRequest(rows=[[0.0] * 4]))
     assert gate.reached.wait(10)
     asyncio.run(broker.take(["toy-affine@1"], budget=0.0, wait=0.0))
