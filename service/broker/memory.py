@@ -32,6 +32,8 @@ class MemoryBroker:
         self._bell = Doorbell(self._lock)
         self._cancelled: Topic[str] = Topic(self._lock, self._bell)
         self._control: Topic[ControlMessage] = Topic(self._lock, self._bell)
+        self._arrived: Topic[None] = Topic(self._lock, self._bell)
+        self._told = False
         self._ledger = Ledger(limits, self._wake_readers)
         self._readers: defaultdict[str, list[Future[None]]] = defaultdict(list)
         self._finishers: defaultdict[str, list[Future[None]]] = defaultdict(list)
@@ -102,6 +104,7 @@ class MemoryBroker:
 
     async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
         with self._lock:
+            self._told = False
             leases = self._ledger.take(models, budget, self.clock())
             if leases or wait <= 0.0:
                 return leases
@@ -109,6 +112,7 @@ class MemoryBroker:
             self._takers.append(future)
         await until(future, wait)
         with self._lock:
+            self._told = False
             self._takers = [taker for taker in self._takers if taker is not future]
             return self._ledger.take(models, budget, self.clock())
 
@@ -138,6 +142,10 @@ class MemoryBroker:
 
     async def cancelled(self) -> AsyncIterator[str]:
         return self._cancelled.listen()
+
+    async def arrived(self) -> AsyncIterator[None]:
+        """One sign after each taking, once there may be another job: for a worker that does not ask in vain."""
+        return self._arrived.listen()
 
     async def heartbeat(self, status: WorkerStatus) -> None:
         with self._lock:
@@ -179,5 +187,8 @@ class MemoryBroker:
             self._bell.ring(self._finishers.pop(record.job.id, ()))
 
     def _wake_takers(self) -> None:
+        if not self._told:
+            self._told = True
+            self._arrived.send(None)
         self._bell.ring(self._takers)
         self._takers = []

@@ -1,6 +1,7 @@
 """The worker's face of a queue that lives in another process of this machine."""
 
 import asyncio
+import time
 from asyncio import AbstractEventLoop, Future, Queue, StreamWriter, Task
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
@@ -13,14 +14,17 @@ from service.broker.unix.messages import Message, encode_message, messages
 from service.jobs import FORMATS, Kinds, Lease
 from service.workers import ControlMessage, WorkerStatus
 
+ASK_SECONDS = 0.25  # without news
 AWAY = "the service's own process does not answer: it has ended, or is about to"
 
 
 class UnixBroker:
     """Consumer; see service/broker/base.py. Raises QueueAway from every call where the other process is gone.
 
-    Connections belong to an event loop: the worker's loop and its heartbeat's each have their own. A heartbeat brings
-    the text of the worker's metrics along, `exposition`.
+    A worker that is busy asks for jobs between two steps only where there was one the last time, where it has heard of
+    one since, and now and then: a step without news costs no round trip. Connections belong to an event loop: the
+    worker's loop and its heartbeat's each have their own. A heartbeat brings the text of the worker's metrics along,
+    `exposition`.
     """
 
     formats = FORMATS
@@ -28,9 +32,17 @@ class UnixBroker:
     def __init__(self, path: Path, kinds: Kinds, exposition: Callable[[], bytes]) -> None:
         self._path, self._kinds, self._exposition = path, kinds, exposition
         self._connections: dict[AbstractEventLoop, Connection] = {}
+        self._news: Queue[Message] | None = None
+        self._found, self._asked_at = True, 0.0
 
     async def take(self, models: Sequence[str], *, budget: float, wait: float) -> Sequence[Lease]:
+        heard = self._read_news()
+        overdue = time.monotonic() - self._asked_at > ASK_SECONDS
+        if wait <= 0.0 and not (heard or self._found or overdue):
+            return []
+        self._asked_at = time.monotonic()
         header, frames = await self._call("take", models=models, budget=budget, wait=wait)
+        self._found = bool(frames)
         return [
             Lease(decode_job(frame, self._kinds), token, attempt)
             for frame, (token, attempt) in zip(frames, header["leases"], strict=True)
@@ -48,7 +60,7 @@ class UnixBroker:
         return await self._lost("emit", [lease for lease, _ in emissions], frames, counts=counts)
 
     async def cancelled(self) -> AsyncIterator[str]:
-        inbox = await self._listen("cancelled")
+        inbox, self._news = await self._listen("cancelled"), await self._listen("arrived")
 
         async def ids() -> AsyncIterator[str]:
             while True:
@@ -81,6 +93,15 @@ class UnixBroker:
     async def close(self) -> None:
         if (connection := self._connections.pop(asyncio.get_running_loop(), None)) is not None:
             await connection.close()
+
+    def _read_news(self) -> bool:
+        """True where jobs may have come since the last look, and where nothing tells of them."""
+        if self._news is None:
+            return True
+        heard = not self._news.empty()
+        while not self._news.empty():
+            self._news.get_nowait()
+        return heard
 
     async def _lost(
         self, call: str, leases: Sequence[Lease], frames: Sequence[bytes] = (), **arguments: Any

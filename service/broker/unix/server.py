@@ -161,6 +161,8 @@ class _Peer:
     async def _listen(self, frames: Sequence[bytes], topic: str) -> Reply:
         if topic == "cancelled":
             self._start(self._tell(topic, await self._broker.cancelled(), lambda job_id: ({"job": job_id}, [])))
+        elif topic == "arrived":
+            self._start(self._tell(topic, await self._broker.arrived(), lambda _: ({}, [])))
         else:
             self._start(self._tell(topic, await self._broker.control(), lambda order: ({}, [encode_order(order)])))
         return {}, []
