@@ -170,7 +170,10 @@ class Consumer(Protocol):
         ...
 
     async def emit(self, emissions: Sequence[Emission]) -> Sequence[Lease]:
-        """Publish events; with the last row's end a job is acknowledged. Returns the leases that are lost."""
+        """Publish events in this order; the last row's end acknowledges a job. Returns the leases that are lost.
+
+        A lease may come several times.
+        """
         ...
 
     async def cancelled(self) -> AsyncIterator[str]:

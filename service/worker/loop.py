@@ -11,12 +11,13 @@ import structlog
 
 from fivefold.errors import DeadlineExceeded, InternalError, InvalidInput
 from model_store.store import Store
-from service.broker.base import Emission, QueueAway, WorkerQueue
+from service.broker.base import QueueAway, WorkerQueue
 from service.families.family import Family
 from service.jobs import Events, Failure, Lease, failed
 from service.runtime.onnx import scope
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.worker.exchange import Exchange
 from service.worker.heartbeat import Heartbeat
 from service.worker.held import Held
 from service.worker.lease_keeper import LeaseKeeper
@@ -60,7 +61,7 @@ class Worker:
         self.steps = StepRunner(self.residency, metrics, self._scope)
         self.leases = LeaseKeeper(settings, broker, self.scheduler, self.models, metrics, self.status)
         self._messages = Messages()
-        self._unsent: list[Emission] = []
+        self.exchange = Exchange(broker, self.leases.lose)
         self._stopping = threading.Event()
         self._grace_ends: float | None = None
         self._turned_at = time.monotonic()
@@ -91,7 +92,7 @@ class Worker:
             with Heartbeat(self.beat, self._take_leave, self.settings.heartbeat_seconds):
                 await self._serve()
         with suppress(QueueAway):  # what cannot be handed back is another worker's when its lease ends
-            await self._publish(self._unsent)
+            await self.exchange.finish()
             await self._hand_back(self.scheduler.held())
         self.models.close()
         await self.broker.close()
@@ -123,34 +124,26 @@ class Worker:
         self._apply_orders()
 
     async def _publish_and_take(self) -> None:
-        """Publish what has ended and take what is next: at once, which a broker makes one round trip.
-
-        What could not be published stays for the next turn; to publish it twice is harmless.
-        """
+        """Publish what has ended and take what is next; while there is a step to run, it is not waited for."""
         self._turned_at = time.monotonic()
-        emissions, self._unsent = self._unsent, []
-        published, taken = await asyncio.gather(self._publish(emissions), self._take(), return_exceptions=True)
-        if isinstance(published, BaseException):
-            self._unsent = emissions + self._unsent
-        for error in (published, taken):
-            if isinstance(error, BaseException):
-                raise error
+        await self._accept_taken()
+        if not self.exchange.under_way:
+            self.exchange.begin(self._take())
+            await self._accept_taken()
 
-    async def _publish(self, emissions: Sequence[Emission]) -> None:
-        if emissions:
-            self.leases.lose(await self.broker.emit(emissions))
+    async def _accept_taken(self) -> None:
+        for lease in await self.exchange.taken(wait=not self.scheduler.runnable):
+            await self._accept(lease)
 
-    async def _take(self) -> None:
+    async def _take(self) -> Sequence[Lease]:
         """Jobs for the places that are free; with nothing to do, wait for one."""
-        await asyncio.sleep(0)  # the listeners' turn
         if self._stopping.is_set():
-            return
+            return []
         wait, spare_seconds = self._wait_seconds(), self.scheduler.spare_seconds()
         if spare_seconds <= 0.0 or self._holds_redelivered():
             await asyncio.sleep(wait)
-            return
-        for lease in await self.broker.take(self.models.names(), budget=spare_seconds, wait=wait):
-            await self._accept(lease)
+            return []
+        return await self.broker.take(self.models.names(), budget=spare_seconds, wait=wait)
 
     def _wait_seconds(self) -> float:
         """How long the loop may sleep."""
@@ -184,7 +177,7 @@ class Worker:
             self.scheduler.add(lease, now, need)
 
     def _fail(self, lease: Lease, failure: Failure) -> None:
-        self._unsent.append((lease, [failed(lease.job.id, lease.job.block.rows, failure)]))
+        self.exchange.add(lease, [failed(lease.job.id, lease.job.block.rows, failure)])
 
     def _drop_unwanted(self) -> None:
         """Rows that no client waits for leave the device."""
@@ -197,7 +190,7 @@ class Worker:
             self._drop(held, "expired")
             failure = Failure(DeadlineExceeded.code, "the deadline passed before the row was finished")
             rows = [held.block.rows[one.start : one.stop] for one in held.unfinished()]
-            self._unsent.append((held.lease, [failed(held.job.id, part, failure) for part in rows]))
+            self.exchange.add(held.lease, [failed(held.job.id, part, failure) for part in rows])
 
     def _collect(self, outcome: Outcome) -> None:
         """What a step gave, by job, is published with the next turn."""
@@ -207,7 +200,8 @@ class Worker:
             lease = self.scheduler.lease(events.job_id)
             if events.terminal or lease.job.stream:
                 emissions.setdefault(events.job_id, (lease, []))[1].append(events)
-        self._unsent.extend(emissions.values())
+        for lease, given in emissions.values():
+            self.exchange.add(lease, given)
         self.scheduler.end(outcome.ended)
 
     def _drop(self, held: Held | None, end: str) -> None:
@@ -242,6 +236,7 @@ class Worker:
             return False
         if self._grace_ends is None:
             self._grace_ends = self.clock() + self.settings.shutdown_seconds
+            await self.broker.release(await self.exchange.taken(wait=True))
             await self._hand_back([held for held in self.scheduler.held() if not held.started])
         return not self.scheduler.held() or self.clock() >= self._grace_ends
 

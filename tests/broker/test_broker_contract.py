@@ -93,6 +93,16 @@ async def test_a_repeated_event_is_seen_once_and_a_row_ends_once(broker: Broker)
     ]
 
 
+async def test_a_lease_may_bring_events_several_times_in_one_call(broker: Broker) -> None:
+    for name in ("a", "b"):
+        await broker.submit(job(name, rows=3))
+    first, second = [await take_one(broker) for _ in range(2)]
+    emissions = [(first, [done("a", 0)]), (second, [done("b", 1)]), (first, [done("a", 1)]), (first, [done("a", 2)])]
+    assert not await broker.emit(emissions)
+    assert [event.id for event in await read(broker, "a")] == ["0.0", "1.0", "2.0"]
+    assert (await status_of(broker, "b", "anonymous")).rows_finished == 1
+
+
 async def test_events_are_followed_while_the_job_runs_and_can_be_read_again(broker: Broker) -> None:
     await broker.submit(job("a", stream=True))
     reader = asyncio.create_task(read(broker, "a"))

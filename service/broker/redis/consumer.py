@@ -64,7 +64,9 @@ class RedisConsumer:
 
     async def emit(self, emissions: Sequence[Emission]) -> Sequence[Lease]:
         lost: list[Lease] = []
-        pending = {(str(lease.job.model), lease.token): (lease, list(events)) for lease, events in emissions}
+        pending: dict[tuple[str, int], tuple[Lease, list[Events]]] = {}
+        for lease, events in emissions:
+            pending.setdefault((str(lease.job.model), lease.token), (lease, []))[1].extend(events)
         while pending:
             answers = [
                 answer
