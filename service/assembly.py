@@ -75,6 +75,7 @@ def make_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=round(settings.keep_alive_seconds),
         timeout_graceful_shutdown=round(settings.shutdown_seconds),
     )
     return uvicorn.Server(config)

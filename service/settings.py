@@ -27,6 +27,20 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: a free one")
     allow_public: bool = Field(False, description="listen beyond loopback although there are no API keys")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="further host names of a service without keys; loopback names need no listing"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="origins of the web pages that may call the service, such as https://app.example.org"
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path that a proxy puts before every route, such as /fivefold",
+    )
+    keep_alive_seconds: float = Field(
+        75.0, gt=0, description="how long an idle connection stays open: longer than a load balancer keeps it"
+    )
     keys_file: Path | None = Field(None, description="file of the API keys; none: requests need no key")
     store: Path = Field(DEFAULT_ROOT, description="folder of the models")
     aliases_file: Path | None = Field(

@@ -32,7 +32,9 @@ def test_a_stream_whose_reader_leaves_is_cancelled(service: Service, http: httpx
 def test_a_reader_who_does_not_read_keeps_nobody_waiting(service: Service, http: httpx.Client) -> None:
     host, port = service.url.removeprefix("http://").split(":")
     body = json.dumps(LONG)
-    head = f"POST {COUNT} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-type: application/json\r\n"
+    head = (
+        f"POST {COUNT} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\ncontent-type: application/json\r\n"
+    )
     with socket.create_connection((host, int(port))) as reader:
         reader.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
         until(lambda: bool(service.worker.scheduler.held()))

@@ -182,7 +182,7 @@ def test_an_alias_is_followed_by_every_replica_within_its_refresh(two_versions: 
         )
 
         async def elsewhere() -> list[str]:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(replica), base_url="http://replica") as other:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(replica), base_url="http://localhost") as other:
                 answer = await other.get("/v1/models/toy-affine@stable")
                 return [answer.json()["version"]] if answer.is_success else []
 
@@ -253,7 +253,7 @@ def test_a_job_keeps_the_version_that_it_began_with(two_versions: Store) -> None
 )
 def test_an_alias_that_cannot_be_is_refused(http: httpx.Client, body: object, status: int, parts: tuple) -> None:
     given = {"content": body} if isinstance(body, bytes) else {"json": body}
-    answer = http.post(f"{ADMIN}/models/toy-affine/alias", **given)
+    answer = http.post(f"{ADMIN}/models/toy-affine/alias", **given, headers={"content-type": "application/json"})
     refused(answer, status, "invalid_input" if status == 422 else "payload_too_large", *parts)
 
 

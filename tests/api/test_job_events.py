@@ -132,7 +132,7 @@ async def test_any_replica_knows_every_job(toy_store: Store) -> None:
         document = http.get(job).json()
         settings = Settings(store=toy_store.root)
         replica = create_app(settings, service.worker.broker, toy_store, [toy.TOY], Metrics())
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(replica), base_url="http://replica") as other:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(replica), base_url="http://localhost") as other:
             assert (await other.get(job)).json() == document
             assert (await other.get(JOBS)).json()["jobs"][0]["id"] == document["id"]
             for cut in (0, 7, len(whole) - 1):

@@ -21,9 +21,8 @@ def raw_request(url: str, body: dict, headers: dict[str, str] | None = None) -> 
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
     content = json.dumps(body)
-    head = (
-        f"POST {SCALE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
+    head = f"POST {SCALE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(content)}\r\n\r\n"
     connection.sendall((head + content).encode())
     return connection
 

@@ -101,7 +101,7 @@ async def _post(api: Member, path: str, body: dict[str, object]) -> tuple[asynci
     """A request whose connection is ours to cut."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     content = json.dumps(body)
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     head += f"content-length: {len(content)}\r\n\r\n"
     writer.write((head + content).encode())
     await writer.drain()

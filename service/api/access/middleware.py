@@ -1,7 +1,7 @@
 """Keys and scopes, request ids and headers: what every request goes through."""
 
-import random
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,17 +12,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fivefold.errors import FivefoldError, Forbidden, InternalError
 from service.api.access.keys import ANONYMOUS, KeyRing, KeyScope, Tenant
+from service.api.access.sites import SiteGuard
 from service.telemetry import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = (
     (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+DOCUMENTATION_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png")
 # What needs no key: probes and scrapers have none, and the documentation is the same everywhere.
-OPEN_PATHS = frozenset({"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/redoc", "/openapi.json"})
+OPEN_PATHS |= {f"/docs/{asset}" for asset in DOCUMENTATION_ASSETS}
 ADMIN_PATH = "/v1/admin"
 RenderError = Callable[[Scope, FivefoldError], ASGIApp]
 """The answer that has an error; its form may depend on the path."""
@@ -42,12 +46,14 @@ class RequestMiddleware:
     """The outermost ASGI application: a request id, the tenant, plain headers, the metrics, and an answer for every
     error, made by `render_error`.
 
-    It writes `request_id`, `headers` and `tenant` into the request's state. The key is judged here, before any route
-    and before the body is read, so that no route can be forgotten.
+    It writes `request_id`, `headers` and `tenant` into the request's state. The key, or without `keys` the page that
+    asks, is judged here, before any route and before the body is read, so that no route can be forgotten.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing | None, render_error: RenderError) -> None:
-        self.app, self.keys, self.render_error = app, keys, render_error
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, keys: KeyRing | None, sites: SiteGuard, render_error: RenderError
+    ) -> None:
+        self.app, self.keys, self.sites, self.render_error = app, keys, sites, render_error
         self.metrics = RouteMetrics(metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +86,8 @@ class RequestMiddleware:
 
     def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Write the tenant into the request's state. Raises Unauthenticated, Forbidden."""
+        if self.keys is None:
+            self.sites.check(scope["method"], headers)
         if (path := scope["path"]) in OPEN_PATHS:
             return
         tenant = scope["state"]["tenant"] = ANONYMOUS if self.keys is None else self.keys.tenant_of(headers)
@@ -110,8 +118,8 @@ def header_values(scope: Scope) -> dict[str, str]:
 
 
 def new_id() -> str:
-    """A unique name. Not a secret: the system's randomness would cost each request a wait for the worker."""
-    return f"{random.getrandbits(128):032x}"
+    """A unique name, which those that are known do not foretell."""
+    return secrets.token_hex(16)
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -43,6 +43,8 @@ def read_request(operation: AnyOperation, content_type: str, query_string: bytes
 
     Raises InvalidInput, UnsupportedMediaType.
     """
+    if body and not content_type:
+        raise UnsupportedMediaType(f"no content-type given; {_accepted(operation)}")
     media_type = content_type.partition(";")[0].strip().lower() or JSON_TYPE
     model: type[SeededRequest] = operation.request
     if media_type == JSON_TYPE:
@@ -50,9 +52,12 @@ def read_request(operation: AnyOperation, content_type: str, query_string: bytes
             raise InvalidInput(f"{len(query)} query parameters given beside a JSON body: put them into the body")
         return validate(model, lambda: model.model_validate_json(body or b"{}", strict=True))
     if media_type not in operation.bodies:
-        accepted = ", ".join((JSON_TYPE, *operation.bodies))
-        raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; this operation reads {accepted}")
+        raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; {_accepted(operation)}")
     return _read_table_or_picture(operation, media_type, QueryParams(query_string), body)
+
+
+def _accepted(operation: AnyOperation) -> str:
+    return f"this operation reads {', '.join((JSON_TYPE, *operation.bodies))}"
 
 
 def _read_table_or_picture(operation: AnyOperation, media_type: str, query: QueryParams, body: bytes) -> SeededRequest:

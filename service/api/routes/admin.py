@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
-from fivefold.errors import InvalidInput, NotFound
+from fivefold.errors import InvalidInput, NotFound, UnsupportedMediaType
 from fivefold.jobs import (
     AliasDocument,
     AliasRequest,
@@ -37,7 +37,8 @@ ALIAS_BODY = {"required": True, "content": {JSON_TYPE: {"schema": AliasRequest.m
 
 def admin_router(queue: Queue, catalogue: Catalogue, settings: Settings) -> APIRouter:
     """Every path here begins with ADMIN_PATH: `RequestMiddleware` refuses keys without the scope admin."""
-    router, routes = APIRouter(prefix=ADMIN_PATH, tags=["admin"]), AdminRoutes(queue, catalogue, settings)
+    router = APIRouter(prefix=ADMIN_PATH, tags=["admin"], dependencies=[Depends(require_json)])
+    routes = AdminRoutes(queue, catalogue, settings)
 
     def get(path: str, answer: Callable[..., Any], summary: str) -> None:
         router.add_api_route(path, answer, summary=summary, openapi_extra=ADMIN)
@@ -120,6 +121,14 @@ class AdminRoutes:
         await self.queue.send(ControlMessage(action, model, worker))
         named = None if model is None else str(model)
         return ControlDocument(action=action, model=named, workers=ids if worker is None else [worker])
+
+
+def require_json(request: Request) -> None:
+    """A form, which any page can send, is never an order. Raises UnsupportedMediaType."""
+    headers, given = request.headers, request.headers.get("content-type", "")
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if (given or has_body) and given.partition(";")[0].strip().lower() != JSON_TYPE:
+        raise UnsupportedMediaType(f"content-type {given[:60]!r} given; {ADMIN_PATH} reads {JSON_TYPE}")
 
 
 def worker_document(worker: WorkerStatus, now: float) -> WorkerDocument:

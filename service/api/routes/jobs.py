@@ -25,16 +25,19 @@ from service.broker.base import JobStatus
 from service.jobs import Events
 
 Accept = Annotated[str, Header(include_in_schema=False)]
-JOBS_PATH = "/v1/jobs"
+JOBS_PATH, EVENTS_PATH = "/v1/jobs", "/events"
 EVENT_ID, CURSOR = re.compile(r"([0-9]{1,10})\.([0-9]{1,10})", re.ASCII), re.compile(r"[0-9]{1,20}", re.ASCII)
 RETRY_AFTER = {"retry-after": "1"}
 ANSWERS: dict[str, Any] = {media: {} for media in (NPY_TYPE, PNG_TYPE, CSV_TYPE)}
 EVENTS: dict[str, Any] = {EVENT_STREAM_TYPE: {"schema": {"type": "string"}}}
 
 
-def accepted(status: JobStatus) -> Response:
+def accepted(status: JobStatus, root_path: str) -> Response:
     """202: where the job is, and what it is."""
-    headers = {"location": f"{JOBS_PATH}/{quote(status.id, safe='@')}", "preference-applied": "respond-async"}
+    headers = {
+        "location": f"{root_path}{JOBS_PATH}/{quote(status.id, safe='@')}",
+        "preference-applied": "respond-async",
+    }
     return Response(job_document(status).model_dump_json(), 202, headers, JSON_TYPE)
 
 
@@ -58,7 +61,7 @@ def jobs_router(context: ApiContext) -> APIRouter:
         response_model=JobDocument,
     )
     router.add_api_route(
-        f"{one}/events",
+        f"{one}{EVENTS_PATH}",
         routes.follow,
         summary="Every step and every item as it ends, then the answer; from the beginning, or after an event",
         response_class=Response,

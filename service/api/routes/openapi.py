@@ -44,11 +44,13 @@ class Problem(BaseModel):
     errors: list[Invalid]
 
 
-def openapi(app: FastAPI, pipelines: Sequence[Pipeline[Any]]) -> dict[str, Any]:
+def openapi(app: FastAPI, pipelines: Sequence[Pipeline[Any]], root_path: str) -> dict[str, Any]:
     """FastAPI's document of the system routes, with the operations added."""
     operations = [pipeline.operation for pipeline in pipelines]
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     references, definitions = models_json_schema(list(_models(operations)), ref_template=REFERENCE)
+    if root_path:
+        document["servers"] = [{"url": root_path}]
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
     document["security"] = security([])

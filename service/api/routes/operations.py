@@ -67,7 +67,8 @@ class OperationEndpoint:
         producer = self.context.producer
         if submission.detached:
             await submission.submit(producer, stream=True)
-            return accepted(await self.context.jobs.status(submission.job_ids[0], submission.caller.tenant.name))
+            status = await self.context.jobs.status(submission.job_ids[0], submission.caller.tenant.name)
+            return accepted(status, self.context.settings.root_path)
         if media_type == EVENT_STREAM_TYPE:
             return await event_stream(submission, producer, receive, scope["state"]["request_id"])
         await submission.submit(producer, stream=False)
