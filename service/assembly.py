@@ -66,10 +66,12 @@ def make_server(
     """Raises InvalidKeys."""
     import uvicorn
 
+    from service.api.access.connection import Connections
     from service.api.app import create_app
 
     config = uvicorn.Config(
         create_app(settings, broker, store, families, metrics),
+        http=Connections(settings).protocol,  # type: ignore[arg-type]
         host=settings.host,
         port=settings.port,
         log_config=None,

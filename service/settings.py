@@ -38,6 +38,13 @@ class Settings(BaseSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="path that a proxy puts before every route, such as /fivefold",
     )
+    max_connections: int = Field(
+        1000, ge=2, description="connections of clients; beyond it the oldest that waits for its client is closed"
+    )
+    client_seconds: float = Field(
+        20.0, gt=0, description="how long a client may take to send a head, and to send or take the next bytes"
+    )
+    max_header_bytes: int = Field(32_768, ge=1024, description="bytes of a request's head")
     keep_alive_seconds: float = Field(
         75.0, gt=0, description="how long an idle connection stays open: longer than a load balancer keeps it"
     )
