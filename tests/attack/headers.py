@@ -1,6 +1,6 @@
 """Heads without an end, of many fields, and connections that never send one."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from tests.attack.scenario import Outcome, Scenario
 from tests.attack.target import Target
@@ -27,10 +27,8 @@ def _send(target: Target, piece: bytes, pieces: int) -> Outcome:
                 sent += len(piece)
         except OSError:
             pass
-        try:
+        with suppress(OSError):
             received = connection.recv(65536)
-        except OSError:
-            pass
     outcome.add(int(received.split()[1]) if received else "closed", sent)
     return outcome
 

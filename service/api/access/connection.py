@@ -146,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, until_closed(cycle, app) if cycle.scope["http_version"] != "1.1" else app)
 
 
-def until_closed(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+def until_closed(cycle: RequestResponseCycle, app: ASGIApp) -> Any:
     """An answer without a length for HTTP/1.0, which knows no chunks: it ends with the connection."""
 
     async def unchunked(scope: Scope, receive: Receive, send: Send) -> None:
