@@ -118,7 +118,7 @@ def header_values(scope: Scope) -> dict[str, str]:
 
 
 def new_id() -> str:
-    """A unique name, which those that are known do not foretell."""
+    """32 hexadecimal digits that no other id predicts: job ids are made of them, and clients see many."""
     return secrets.token_hex(16)
 
 
