@@ -61,6 +61,9 @@ class Parameters:
         return self.step_cost(costs).seconds(work)
 
 
+NO_PARAMETERS = Parameters()
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Items of one request that share their parameters: the unit that travels.
@@ -128,10 +131,10 @@ class Job:
             raise ValueError(f"a block of {len(self.block)} items, 1 to {MAX_JOB_ROWS} fit in a job")
 
     def emptied(self) -> "Job":
-        """The same without what its rows bring: all that is kept of a job that has ended."""
+        """The same without parameters, and without what its rows bring: what is kept of a job that has ended."""
         block = self.block
         job = object.__new__(Job)  # not dataclasses.replace, which checks every field again, for every job
-        vars(job).update(vars(self), block=Block(block.parameters, block.rows, block.seeds, block.work), request=b"")
+        vars(job).update(vars(self), block=Block(NO_PARAMETERS, block.rows, block.seeds, block.work), request=b"")
         return job
 
     @cached_property

@@ -76,7 +76,15 @@ class Settings(BaseSettings):
     unreadable_seconds: float = Field(60.0, gt=0, description="how long a job waits for a worker that reads its format")
     result_ttl_seconds: float = Field(300.0, gt=0, description="how long an ended job's answer is kept")
     max_kept_jobs: int = Field(4096, ge=1, description="ended jobs whose answers are kept")
-    max_kept_bytes: int = Field(64 * 2**20, ge=1, description="bytes that the kept answers of ended jobs may hold")
+    max_kept_bytes: int = Field(
+        64 * 2**20, ge=1, description="bytes that ended jobs may hold, with their requests; with Redis of each model"
+    )
+    max_queue_bytes: int = Field(
+        128 * 2**20, ge=1, description="bytes that waiting and running jobs may hold; with Redis of each model"
+    )
+    max_stream_bytes: int = Field(
+        16 * 2**20, ge=1, description="bytes of one job's streamed steps that the queue holds; the oldest go first"
+    )
     max_dead_jobs: int = Field(1000, ge=1, description="dead letters (jobs that were given up) that are kept")
     class_weights: Mapping[Priority, Annotated[float, Field(gt=0)]] = Field(
         {"interactive": 4.0, "normal": 1.0, "bulk": 0.25}, description="shares of the device by a request's priority"

@@ -81,8 +81,11 @@ class DeadJob:
 class Limits:
     """The queue's bounds. A refused job is told when to come back, from the depth and the measured drain rate.
 
-    Ended jobs are kept for `result_ttl_seconds`, but no more than `max_kept_jobs` and `max_kept_bytes`. What no worker
-    has been able to read for `unreadable_seconds` is given up. Every default is in `Settings`.
+    What jobs that wait or run hold, their inputs and the steps and items that were published so far, is bounded by
+    `max_queue_bytes`; where a job's steps are more than its `max_stream_bytes`, or more than the queue has room for,
+    its oldest steps go, and never an end. Ended jobs are kept for `result_ttl_seconds`, but no more than
+    `max_kept_jobs` and `max_kept_bytes`, and so are dead letters. Bytes are real ones, with what each object takes.
+    What no worker has been able to read for `unreadable_seconds` is given up. Every default is in `Settings`.
     """
 
     max_queue_seconds: float
@@ -92,6 +95,8 @@ class Limits:
     result_ttl_seconds: float
     max_kept_jobs: int
     max_kept_bytes: int
+    max_queue_bytes: int
+    max_stream_bytes: int
     max_dead_jobs: int
     unreadable_seconds: float
     class_weights: Mapping[str, float]
@@ -105,14 +110,17 @@ class Producer(Protocol):
     """What the API does. Jobs of other tenants are unknown jobs. A model is named "name@version", str(ModelRef)."""
 
     async def submit(self, job: Job) -> Accepted:
-        """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict.
+        """Queue a job. Raises QueueFull (retry_after_s), IdempotencyConflict, and InvalidInput for what never fits.
 
         What can not be done by its deadline, by the measured cost of it and of what is before it, is refused too.
         """
         ...
 
     def events(self, job_id: str) -> AsyncIterator[Events]:
-        """Every event, from the first on, until each row is done or failed. Raises NotFound."""
+        """Every event that the queue holds, from the first on, until each row is done or failed. Raises NotFound.
+
+        A reader that is slower than the job's steps, or comes later, misses the oldest ones, and no end.
+        """
         ...
 
     async def ends(self, job_id: str) -> Sequence[Events]:

@@ -10,6 +10,7 @@ from service.broker import admission
 from service.broker.base import BUDGET_TOLERANCE_SECONDS, Accepted, DeadJob, Depth, Emission, JobStatus, Limits, State
 from service.broker.model_queue import ModelQueue
 from service.broker.record import Record
+from service.broker.weight import job_bytes
 from service.jobs import Failure, Job, Lease
 
 PAGE_JOBS = 100
@@ -31,19 +32,20 @@ class Ledger:
         self._due: list[tuple[float, str]] = []
         self._leased: dict[str, Record] = {}  # by the end of the lease: all leases have one length
         self._kept: dict[str, Record] = {}  # ended, oldest first
-        self._kept_bytes = 0
+        self._living_bytes = self._kept_bytes = self._dead_bytes = 0
         self._arrivals = 0
         self._turn = 0
         self._tokens = 0
 
     def submit(self, job: Job, now: float) -> Accepted:
-        """Raises QueueFull, IdempotencyConflict."""
+        """Raises QueueFull, InvalidInput, IdempotencyConflict."""
         self.sweep(now)
         if (existing := self._same(job)) is not None:
-            existing.join(job)
+            self._join(existing, job)
             return Accepted(existing.job.id, existing=True)
         queue = self._queue(str(job.model))
         queue.admit(job, now)
+        self._require_bytes(queue, job_bytes(job))
         self._enqueue(job, queue, now)
         return Accepted(job.id, existing=False)
 
@@ -130,11 +132,14 @@ class Ledger:
             if (record := self._held(lease)) is None:
                 lost.append(lease)
                 continue
+            self._living_bytes -= record.held_bytes
             if record.publish(events):
                 self._stop_running(record)
                 record.queue.drain.finish(record.job.predicted_seconds, now)
                 record.finish()
                 self._keep(record, now)
+            else:
+                self._hold(record)
             self._changed(record)
         return lost
 
@@ -146,6 +151,7 @@ class Ledger:
             self._forget(job_id)
         del self.dead[job_id]
         job = self._buried.pop(job_id)
+        self._dead_bytes -= job_bytes(job)
         self._enqueue(job, self._queue(str(job.model)), now)
 
     def sweep(self, now: float) -> None:
@@ -173,9 +179,35 @@ class Ledger:
             raise admission.other_body(job.idempotency_key or job.id, existing.job.body_sha256, job.body_sha256)
         return existing if existing is None or existing.state not in ("cancelled", "expired") else None
 
+    def _join(self, existing: Record, job: Job) -> None:
+        """The same job, asked for again. Raises QueueFull where there is no room for what its answer is made from."""
+        if existing.alive and not existing.request and job.request:
+            self._require_bytes(existing.queue, len(job.request))
+        before = existing.held_bytes
+        existing.join(job)
+        if existing.alive:
+            self._living_bytes += existing.held_bytes - before
+        else:
+            self._kept_bytes += existing.held_bytes - before
+
+    def _require_bytes(self, queue: ModelQueue, size_bytes: int) -> None:
+        """Raises QueueFull, InvalidInput."""
+        held_bytes, limit_bytes = self._living_bytes, self.limits.max_queue_bytes
+        if held_bytes + size_bytes > limit_bytes:
+            seconds, rate = queue.depth.predicted_seconds, queue.drain.value
+            raise admission.full_of_bytes(held_bytes, size_bytes, limit_bytes, seconds, rate)
+
+    def _hold(self, record: Record) -> None:
+        """Count what a living job holds; the oldest of its steps go where they are too many."""
+        if record.step_bytes:
+            record.drop_steps(record.step_bytes - self.limits.max_stream_bytes)
+            record.drop_steps(self._living_bytes + record.held_bytes - self.limits.max_queue_bytes)
+        self._living_bytes += record.held_bytes
+
     def _enqueue(self, job: Job, queue: ModelQueue, now: float) -> None:
         self._arrivals += 1
-        self._records[job.id] = Record(job, queue, queue.ready.push(job), self._arrivals, now)
+        self._records[job.id] = record = Record(job, queue, queue.ready.push(job), self._arrivals, now)
+        self._living_bytes += record.held_bytes
         if job.idempotency_key:
             self._keys[job.tenant, job.idempotency_key] = job.id
         self._watch_deadline(job)
@@ -232,13 +264,16 @@ class Ledger:
         job = record.job
         dead = DeadJob(job.id, str(job.model), job.operation, job.tenant, len(job.block), record.attempts, reason)
         self.dead[job.id], self._buried[job.id] = dead, job
-        if len(self.dead) > self.limits.max_dead_jobs:
+        self._dead_bytes += job_bytes(job)
+        while len(self.dead) > self.limits.max_dead_jobs or self._dead_bytes > self.limits.max_kept_bytes:
             oldest = next(iter(self.dead))
-            del self.dead[oldest], self._buried[oldest]
+            del self.dead[oldest]
+            self._dead_bytes -= job_bytes(self._buried.pop(oldest))
         self._end(record, "failed", Failure(RowFailed.code, f"the job was given up: {reason}"), now)
 
     def _end(self, record: Record, state: State, failure: Failure, now: float) -> None:
         """End a living job without its worker."""
+        self._living_bytes -= record.held_bytes
         if record.state == "running":
             self._stop_running(record)
         else:
@@ -250,7 +285,7 @@ class Ledger:
     def _keep(self, record: Record, now: float) -> None:
         record.ended_at = now
         self._kept[record.job.id] = record
-        self._kept_bytes += record.size_bytes
+        self._kept_bytes += record.held_bytes
 
     def _too_much_kept(self, now: float) -> bool:
         """True where the oldest has to go. The newest answer stays, however large."""
@@ -263,7 +298,7 @@ class Ledger:
 
     def _forget(self, job_id: str) -> None:
         record = self._kept.pop(job_id)
-        self._kept_bytes -= record.size_bytes
+        self._kept_bytes -= record.held_bytes
         del self._records[job_id]
         key = (record.job.tenant, record.job.idempotency_key or "")
         if self._keys.get(key) == job_id:  # another try may have the key by now

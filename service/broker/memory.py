@@ -51,16 +51,17 @@ class MemoryBroker:
             record, position = self._ledger.record(job_id), 0
         while True:
             with self._lock:
-                fresh, alive = record.events[position:], record.alive
-                if alive and not fresh:
+                there, alive = position < len(record.events), record.alive
+                event = record.events[position] if there else None
+                if alive and not there:
                     future = asyncio.get_running_loop().create_future()
                     self._readers[job_id].append(future)
-            for event in fresh:
+            position += there
+            if event is not None:
                 yield event
-            position += len(fresh)
-            if not alive:
-                return
-            if not fresh:
+            elif not there:
+                if not alive:
+                    return
                 await future
 
     async def ends(self, job_id: str) -> Sequence[Events]:

@@ -20,7 +20,10 @@ class ModelQueue:
         return Depth(len(self.ready), len(self.running), self.ready.predicted_seconds + sum(self.running.values()))
 
     def admit(self, job: Job, now: float) -> None:
-        """Raises QueueFull. A job that would wait alone is admitted, however large, if its deadline allows it."""
+        """Raises QueueFull, and InvalidInput for a deadline that an empty queue would miss.
+
+        A job that would wait alone is admitted, however large.
+        """
         limits, waiting, seconds = self.limits, len(self.ready), self.ready.predicted_seconds
         if waiting and seconds + job.predicted_seconds > limits.max_queue_seconds:
             raise full_of_work(seconds, job.predicted_seconds, limits.max_queue_seconds, self.drain.value)

@@ -3,20 +3,20 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from service.arrays import size_bytes
 from service.broker.base import JobStatus, State
 from service.broker.fair import Ticket
 from service.broker.model_queue import ModelQueue
 from service.broker.publication import Publication
+from service.broker.weight import PLACE_BYTES, columns_bytes, events_bytes, job_bytes
 from service.jobs import Events, Failure, Job, Lease, failed
-
-# Of a row, beside its columns: row, step, compute_ms, progress in Events; row, seed and work in the block.
-EVENT_BYTES, BLOCK_BYTES = 32, 24
 
 
 @dataclass(eq=False)
 class Record:
-    """What the broker knows of one job. Pure: time and order are the broker's."""
+    """What the broker knows of one job. Pure: time and order are the broker's.
+
+    `held_bytes` is what all of it weighs, `step_bytes` the part of the steps. A step that is gone is None in `events`.
+    """
 
     job: Job
     queue: ModelQueue
@@ -28,16 +28,19 @@ class Record:
     attempts: int = 0
     leased_until: float = 0.0
     ended_at: float = 0.0
-    kept_bytes: int = 0
-    events: list[Events] = field(default_factory=list)
+    held_bytes: int = 0
+    step_bytes: int = 0
+    events: list[Events | None] = field(default_factory=list)
     detached: bool = field(init=False)
     request: bytes = field(init=False)
     _published: Publication = field(init=False)
     _succeeded: bool = False
+    _dropped: int = 0
 
     def __post_init__(self) -> None:
         self.detached, self.request = self.job.detached, self.job.request
         self._published = Publication(self.job.block.rows)
+        self.held_bytes = job_bytes(self.job)
 
     @property
     def alive(self) -> bool:
@@ -45,18 +48,14 @@ class Record:
 
     @property
     def ends(self) -> Sequence[Events]:
-        return [one for one in self.events if one.terminal]
-
-    @property
-    def size_bytes(self) -> int:
-        """Of what is kept of an ended job."""
-        held = sum(size_bytes(one.columns) + EVENT_BYTES * len(one) for one in self.events)
-        return held + BLOCK_BYTES * len(self.job.block) + len(self.request)
+        return [one for one in self.events if one is not None and one.terminal]
 
     def join(self, job: Job) -> None:
         """The same was asked again: what either wants is kept."""
         self.detached = self.detached or job.detached
-        self.request = self.request or job.request
+        if not self.request:
+            self.request = job.request
+            self.held_bytes += len(job.request)
 
     def begin(self, token: int) -> Lease:
         """A new attempt. Tokens only rise, so that older leases are void."""
@@ -78,8 +77,23 @@ class Record:
         for one in events:
             if (new := self._published.add(one)) is not None:
                 self.events.append(new)
+                size_bytes = events_bytes(new)
+                self.held_bytes += size_bytes
+                self.step_bytes += 0 if new.terminal else size_bytes
                 self._succeeded = self._succeeded or new.kind == "done"
         return self._published.complete
+
+    def drop_steps(self, excess_bytes: int) -> None:
+        """Let the oldest steps go: so many bytes of them, as far as there are steps."""
+        while excess_bytes > 0 and self.step_bytes > 0:
+            one = self.events[self._dropped]
+            if one is not None and not one.terminal:
+                size_bytes = events_bytes(one)
+                self.events[self._dropped] = None
+                self.step_bytes -= size_bytes
+                self.held_bytes -= size_bytes - PLACE_BYTES
+                excess_bytes -= size_bytes
+            self._dropped += 1
 
     def finish(self) -> None:
         """Every row has ended: the job is done if any of them is."""
@@ -103,9 +117,10 @@ class Record:
             ended_at=None if self.alive else self.ended_at,
             position=self.queue.ready.position(self.job.id) if queued else None,
             start_in_seconds=self.queue.start_in_seconds(self.ticket) if queued else None,
-            error=next((one.failure for one in self.events if one.failure), None) if unsuccessful else None,
+            error=next((one.failure for one in self.ends if one.failure), None) if unsuccessful else None,
         )
 
     def _end(self, state: State) -> None:
         """Of what was asked, only the rows' names are kept: no worker needs the rest any more."""
+        self.held_bytes -= columns_bytes(self.job.block.columns) + columns_bytes(self.job.block.shared)
         self.state, self.job = state, self.job.emptied()

@@ -230,15 +230,36 @@ def test_many_rows_are_one_job(http: httpx.Client) -> None:
 def test_where_one_shard_is_refused_no_shard_stays(toy_store: Store) -> None:
     gate = Gate()
     with (
-        serving(toy_store, [gate.family], max_queue_seconds=1e-9) as service,
+        serving(toy_store, [gate.family], max_queued_jobs=2) as service,
         httpx.Client(base_url=service.url, timeout=30) as http,
     ):
         submit(http, SCALE, ROW)
         assert gate.reached.wait(10)
+        submit(http, SCALE, ROW)
         refused = http.post(SCALE, json={"rows": [[0, 1, 2, 3]] * 300}, headers=ASYNC)
         assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
-        assert asyncio.run(service.worker.broker.depth("toy-affine@1")).waiting_jobs == 0
+        assert asyncio.run(service.worker.broker.depth("toy-affine@1")).waiting_jobs == 1
         gate.opened.set()
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ({"max_queue_seconds": 1e-9}, "s of work (jobs: 2), the queue holds 1e-09 s"),
+        ({"max_queued_jobs": 1}, "(jobs: 2), the queue holds 60 s (jobs: 1)"),
+        ({"max_queue_bytes": 10_000}, "bytes of the queue, which holds 10000"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, ASYNC])
+def test_what_an_empty_queue_does_not_hold_is_refused_for_good(
+    toy_store: Store, limits: dict[str, float], what: str, headers: dict[str, str]
+) -> None:
+    with serving(toy_store, **limits) as service:
+        refused = httpx.post(service.url + SCALE, json={"rows": [[0, 1, 2, 3]] * 300}, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+        assert what in refused.json()["detail"]
+        assert "retry-after" not in refused.headers
+        assert httpx.post(service.url + SCALE, json=ROW).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["", "x", "m@1", "m@1-", "m-" + "0" * 32, "m@1-" + "0" * 32 + "x0", "m@1-" + "g" * 32])

@@ -33,7 +33,7 @@ from queued import (
     take_one,
 )
 
-from fivefold.errors import IdempotencyConflict, NotFound, QueueFull
+from fivefold.errors import IdempotencyConflict, InvalidInput, NotFound, QueueFull
 from model_store.store import ModelRef
 from service.broker.base import Broker, Depth
 from service.jobs import Events
@@ -388,7 +388,7 @@ async def test_the_number_of_queued_jobs_is_bounded(make_broker: MakeBroker) -> 
         except QueueFull:
             refused += 1
     assert refused == 236
-    with pytest.raises(QueueFull, match="64 jobs are queued, the queue holds 64: come back in 1 s"):
+    with pytest.raises(QueueFull, match="64 jobs are queued, the queue holds 64: retry after 1 s"):
         await broker.submit(job("late", seconds=0.001))
 
 
@@ -432,11 +432,11 @@ async def test_ended_jobs_are_kept_for_their_time_and_then_forgotten(make_broker
 
 
 async def test_ended_jobs_are_bounded_in_number_and_bytes(make_broker: MakeBroker) -> None:
-    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 8500}):
+    for limits in ({"max_kept_jobs": 3}, {"max_kept_bytes": 3 * 85_000}):
         broker = make_broker(**limits)
         for index in range(10):
             await broker.submit(job(f"j{index}"))
-            await emit(broker, await take_one(broker), [done(f"j{index}", x=np.zeros((1, 1000)))])
+            await emit(broker, await take_one(broker), [done(f"j{index}", x=np.zeros((1, 10_000)))])
         kept, _ = await broker.jobs("anonymous")
         assert [name_of(status.id) for status in kept] == ["j9", "j8", "j7"]
 
@@ -455,8 +455,9 @@ async def test_what_cannot_be_done_by_its_deadline_is_refused_at_once(broker: Br
 
 
 async def test_a_deadline_shorter_than_the_work_is_refused_by_an_empty_queue_too(broker: Broker, clock: Clock) -> None:
-    with pytest.raises(QueueFull, match=r"needs 8\.000 s: give it 8000 ms, or fewer items or come back in 3 s"):
+    with pytest.raises(InvalidInput, match=r"in 5\.000 s .* needs 8\.000 s: give it 8000 ms, or fewer items") as refused:
         await broker.submit(job("a", seconds=8.0, deadline=clock.now + 5.0))
+    assert refused.value.invalid[0].place == "deadline_ms"
 
 
 async def test_what_goes_first_by_its_class_does_not_count_what_waits_behind(broker: Broker, clock: Clock) -> None:

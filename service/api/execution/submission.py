@@ -21,9 +21,12 @@ from service.api.execution.context import ApiContext
 from service.api.execution.job_ids import new_job_id, shard_id
 from service.api.execution.outcome import Outcome
 from service.api.media import offload
+from service.broker import admission
 from service.broker.base import Producer, QueueAway
+from service.broker.weight import block_bytes
 from service.families.pipeline import Pipeline
 from service.jobs import MAX_JOB_ROWS, Block, Events, Job
+from service.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ async def prepare(
     prepared = await offload.run(lambda: pipeline.prepare(request, served.model), large=large)
     if prepared.count > (limit := context.settings.max_rows):
         raise InvalidInput(f"{prepared.count} items given, the limit is {limit}: send several requests")
+    if len(prepared.block) > MAX_JOB_ROWS and pipeline.kind is not None:
+        _require_room(context.settings, served, prepared.block)
     return Submission(
         request=request,
         pipeline=pipeline,
@@ -62,6 +67,21 @@ async def prepare(
         waiting=context.waiting,
         caller=caller,
     )
+
+
+def _parts(block: Block) -> list[Block]:
+    """The blocks of the jobs of a request."""
+    return [block[start : min(start + MAX_JOB_ROWS, len(block))] for start in range(0, len(block), MAX_JOB_ROWS)]
+
+
+def _require_room(settings: Settings, served: Served, block: Block) -> None:
+    """Raises InvalidInput where the jobs of a request do not fit in an empty queue together."""
+    parts = _parts(block)
+    seconds, size_bytes = sum(map(served.predicted_seconds, parts)), sum(map(block_bytes, parts))
+    if seconds > settings.max_queue_seconds or len(parts) > settings.max_queued_jobs:
+        raise admission.too_much_work(len(parts), settings.max_queued_jobs, seconds, settings.max_queue_seconds)
+    if size_bytes > settings.max_queue_bytes:
+        raise admission.too_large(size_bytes, settings.max_queue_bytes)
 
 
 def effective(asked: SeededRequest, model: str, idempotency_key: str | None) -> SeededRequest:
@@ -107,12 +127,10 @@ class Submission(Outcome):
         if self.pipeline.kind is None:
             self.ends = [Events("", "done", block.rows, np.zeros(len(block), np.int64), block.columns)]
             return
-        starts = range(0, len(block), MAX_JOB_ROWS)
-        created: list[str] = []
+        parts, created = _parts(block), list[str]()
         try:
-            for start in starts:
-                part = block[start : min(start + MAX_JOB_ROWS, len(block))]
-                accepted = await producer.submit(self._job(part, len(starts), stream=stream))
+            for part in parts:
+                accepted = await producer.submit(self._job(part, len(parts), stream=stream))
                 self.job_ids.append(accepted.job_id)
                 if not self.detached:
                     self.waiting[accepted.job_id] += 1
