@@ -28,12 +28,15 @@ from service.families.pipeline import Pipeline
 from service.jobs import MAX_JOB_ROWS, Block, Events, Job
 from service.settings import Settings
 
+MAX_KEY_CHARACTERS = 255  # of an idempotency key, the only header field that is kept with a job
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Who asks, and how: what a request says outside its own fields. `arrived_at` is in seconds since the epoch.
 
     `body_sha256` is what an idempotency key stands for. A `detached` request outlives its caller's connection.
+    Raises InvalidInput for a key that is too long.
     """
 
     tenant: Tenant
@@ -41,6 +44,14 @@ class Caller:
     idempotency_key: str | None = None
     body_sha256: str = ""
     detached: bool = False
+
+    def __post_init__(self) -> None:
+        if self.idempotency_key is not None and len(self.idempotency_key) > MAX_KEY_CHARACTERS:
+            raise InvalidInput.at(
+                "idempotency-key",
+                f"a key of {len(self.idempotency_key)} characters given, at most {MAX_KEY_CHARACTERS} are kept with a "
+                "job: send a shorter one",
+            )
 
 
 async def prepare(

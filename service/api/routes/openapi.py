@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from fivefold.errors import Invalid
 from fivefold.jobs import JobDocument
 from fivefold.operation import CSV_TYPE, EVENT_STREAM_TYPE, JSON_TYPE, AnyOperation
+from service.api.execution.submission import MAX_KEY_CHARACTERS
 from service.api.media.problem_json import PROBLEM_TYPE
 from service.families.pipeline import Pipeline
 
@@ -24,10 +25,10 @@ SECURITY_SCHEMES = {
 }
 
 PARAMETERS = [
-    {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
-    for name, description in (
-        ("Prefer", "`respond-async`: answer 202 with a job; see /v1/jobs"),
-        ("Idempotency-Key", "the same key and body are the same job"),
+    {"name": name, "in": "header", "description": description, "schema": {"type": "string", **bounds}}
+    for name, description, bounds in (
+        ("Prefer", "`respond-async`: answer 202 with a job; see /v1/jobs", {}),
+        ("Idempotency-Key", "the same key and body are the same job", {"maxLength": MAX_KEY_CHARACTERS}),
     )
 ]
 

@@ -38,7 +38,7 @@ class Enqueuing:
         self._waiting: dict[tuple[AbstractEventLoop, str], list[Submission]] = {}
 
     async def enqueue(self, job: Job) -> Accepted:
-        """Raises QueueFull, IdempotencyConflict, QueueAway."""
+        """Raises QueueFull, InvalidInput, IdempotencyConflict, QueueAway."""
         loop = asyncio.get_running_loop()
         submission = self._submission(job, loop.create_future())
         key = loop, str(job.model)
@@ -77,6 +77,11 @@ class Enqueuing:
         if outcome == "broken":
             return InternalError(f"the queue's server did not take the job: {facts[0].decode(errors='replace')}")
         numbers = [float(fact) for fact in facts]
+        if outcome == "full_of_bytes":
+            held_bytes, job_bytes, seconds, drain_rate = numbers
+            return admission.full_of_bytes(
+                int(held_bytes), int(job_bytes), limits.max_queue_bytes, seconds, drain_rate
+            )
         if outcome == "full_of_work":
             return admission.full_of_work(numbers[0], job.predicted_seconds, limits.max_queue_seconds, numbers[1])
         if outcome == "full_of_jobs":

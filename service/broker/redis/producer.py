@@ -51,7 +51,8 @@ class RedisProducer:
         try:
             while not inbox.read:
                 if (frame := inbox.take()) is not None:
-                    yield self._decode(job_id, frame)
+                    if frame:  # what is empty was a step, and is gone
+                        yield self._decode(job_id, frame)
                 elif inbox.stale:
                     await self._follow(job_id, inbox)
                 else:

@@ -17,7 +17,7 @@ REREAD_SECONDS = 0.5
 SILENCE_SECONDS = 1.0  # a subscription that hears nothing asks for a sign of life, and is given up without one
 RESUBSCRIBE_SECONDS = 0.1
 _FIELD = struct.Struct(">I")
-HELD_FRAMES = 256  # of a slow reader; what is beyond them waits in the queue
+HELD_FRAMES, HELD_BYTES = 256, 8 * 2**20  # of a slow reader; what is beyond them waits in the queue
 
 
 class Inbox:
@@ -25,7 +25,7 @@ class Inbox:
 
     def __init__(self, *, stale: bool) -> None:
         self.stale, self.ended = stale, False
-        self._next = 0
+        self._next = self._held_bytes = 0
         self._frames: deque[bytes] = deque()
         self._waiter: Future[None] | None = None
 
@@ -41,17 +41,22 @@ class Inbox:
 
     def offer(self, start: int, state: bytes, frames: Sequence[bytes]) -> None:
         """Events from `start` on, as they were published or read; what came before is dropped."""
-        gap = start > self._next or len(self._frames) > HELD_FRAMES
+        gap = start > self._next or len(self._frames) > HELD_FRAMES or self._held_bytes > HELD_BYTES
         if not gap:
             fresh = frames[self._next - start :]
             self._frames.extend(fresh)
+            self._held_bytes += sum(map(len, fresh))
             self._next += len(fresh)
         self.stale = self.stale or gap
         self.ended = self.ended or (state not in (b"queued", b"running") and not gap)
         self.wake()
 
     def take(self) -> bytes | None:
-        return self._frames.popleft() if self._frames else None
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        self._held_bytes -= len(frame)
+        return frame
 
     def wake(self) -> None:
         if self._waiter is not None:

@@ -17,7 +17,7 @@ BRINGING = frozenset({"enqueue", "replay"})
 # A script's first argument: these numbers, packed. Without a clock of a test `now` is 0, and the server's time counts.
 NUMBERS = (
     "now", "lease_ms", "max_attempts", "unreadable_ms", "max_queue_seconds", "max_queued_jobs", "result_ttl_ms",
-    "max_kept_jobs", "max_kept_bytes", "max_dead_jobs",
+    "max_kept_jobs", "max_kept_bytes", "max_queue_bytes", "max_stream_bytes", "max_dead_jobs",
 )  # fmt: skip
 _NUMBERS = struct.Struct(f"<{'d' * len(NUMBERS)}")
 # What the scripts know of a new job, in this order; what is empty is left out.

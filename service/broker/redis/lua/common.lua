@@ -6,6 +6,8 @@
 
 local MOST_ROWS = 256 -- of one job
 local FAILED_STEP = 2147483647 -- a failure is no step: it lies beyond any step of its row
+-- What the server adds to each job, with its keys and its places in the sets, and to each frame and place in a list
+local JOB_BYTES, FRAME_BYTES = 1600, 16
 local DAMAGED_MS = 86400000 -- how long a key of another type than ours is kept aside
 
 -- One command. A key of another type than the queue's own is set aside, and the command runs on no key.
@@ -116,6 +118,9 @@ local function finish_script()
   for p in pairs(left_device) do
     if call('ZCARD', p .. 'lease') == 0 then
       set_own(p, 'running_seconds', 0)
+      if call('ZCARD', p .. 'ready') == 0 then
+        set_own(p, 'living_bytes', 0)
+      end
     end
   end
   for replica, parts in pairs(messages) do
@@ -137,7 +142,11 @@ end
 
 local STATES = { queued = true, running = true, done = true, failed = true, cancelled = true, expired = true }
 local NUMBERS = { seconds = 0, weight = 1, row_count = 1, finish = 0, stamp = 0, format = 1 }
-local COUNTS = { 'rows_finished', 'rows_done', 'progress', 'token', 'attempts', 'published', 'bytes' } -- 0 if missing
+-- 0 if missing. `bytes` are all but those of the payload; the events before `dropped` are ends, or gone.
+local COUNTS = {
+  'rows_finished', 'rows_done', 'progress', 'token', 'attempts', 'published', 'bytes', 'payload_bytes', 'step_bytes',
+  'dropped',
+}
 local TIMES = { 'deadline', 'ended_at' } -- where there is one
 local TEXTS = { 'tenant', 'class', 'operation', 'replicas' }
 
@@ -151,10 +160,12 @@ local function is_sound(job)
   local rows_finished, rows_done = tonumber(job.rows_finished or 0) or NOTHING, tonumber(job.rows_done or 0) or NOTHING
   local progress, token = tonumber(job.progress or 0) or NOTHING, tonumber(job.token or 0) or NOTHING
   local attempts, published = tonumber(job.attempts or 0) or NOTHING, tonumber(job.published or 0) or NOTHING
-  local bytes = tonumber(job.bytes or 0) or NOTHING
+  local bytes, payload_bytes = tonumber(job.bytes or 0) or NOTHING, tonumber(job.payload_bytes or 0) or NOTHING
+  local step_bytes, dropped = tonumber(job.step_bytes or 0) or NOTHING, tonumber(job.dropped or 0) or NOTHING
   local deadline, ended_at = tonumber(job.deadline or 0) or NOTHING, tonumber(job.ended_at or 0) or NOTHING
   local sum = seconds + weight + row_count + finish + stamp + format + rows_finished + rows_done
-  sum = sum + progress + token + attempts + published + bytes + deadline + ended_at
+  sum = sum + progress + token + attempts + published + bytes + payload_bytes + step_bytes + dropped
+  sum = sum + deadline + ended_at
   if
     not (STATES[job.state] and job.tenant and job.class and job.operation and job.replicas)
     or not (sum - sum == 0 and weight > 0 and row_count >= 1 and row_count <= MOST_ROWS)
@@ -168,6 +179,7 @@ local function is_sound(job)
     job.rows_finished, job.progress = row_count, row_count
   end
   job.attempts, job.published, job.bytes = attempts, published, bytes
+  job.payload_bytes, job.step_bytes, job.dropped = payload_bytes, step_bytes, dropped
   job.deadline, job.ended_at, job.place = job.deadline and deadline, job.ended_at and ended_at, nil
   return true
 end
@@ -367,12 +379,13 @@ local function end_without_worker(p, id, job, state, code, message)
     end
   end
   leave_device(p, id, job)
+  add_own(p, 'living_bytes', -job.bytes - job.payload_bytes)
   local rows, frames = open_rows(p, id, job), {}
   local start = job.published
   if #rows > 0 then
     frames[1] = failed_frame(id, rows, code, message)
     start = call('RPUSH', p .. 'events:' .. id, frames[1]) - 1
-    job.bytes, job.published = job.bytes + #frames[1], start + 1
+    job.bytes, job.published = job.bytes + #frames[1] + FRAME_BYTES, start + 1
   end
   job.state, job.ended_at, job.rows_finished, job.progress = state, now, job.row_count, job.row_count
   job.code, job.message = job.code or code, job.message or message
@@ -383,15 +396,29 @@ local function end_without_worker(p, id, job, state, code, message)
   reply(job, id, start, frames)
 end
 
+-- No dead letter any more; true where there was one
+local function exhume(p, id)
+  if call('ZREM', p .. 'dead', id) == 1 then
+    add_own(p, 'dead_bytes', -(number_of(call('HGET', p .. 'dead:' .. id, 'bytes') or 0) or 0))
+    call('DEL', p .. 'dead:' .. id)
+    return true
+  end
+end
+
 -- Given up: its waiters hear of it, and an operator finds it among the dead letters
 local function bury(p, id, job, code, reason)
   end_without_worker(p, id, job, 'failed', code, 'the job was given up: ' .. reason)
   call('ZADD', p .. 'dead', now, id)
+  local bytes = JOB_BYTES + call('STRLEN', p .. 'payload:' .. id) + call('STRLEN', p .. 'request:' .. id)
   local what = { 'reason', reason, 'attempts', whole(job.attempts), 'operation', job.operation, 'tenant', job.tenant }
-  call('HSET', p .. 'dead:' .. id, 'rows', whole(job.row_count), unpack(what))
-  for _, oldest in ipairs(call('ZRANGE', p .. 'dead', 0, -1 - max_dead_jobs)) do
-    call('ZREM', p .. 'dead', oldest)
-    call('DEL', p .. 'dead:' .. oldest, p .. 'payload:' .. oldest, p .. 'request:' .. oldest)
+  call('HSET', p .. 'dead:' .. id, 'rows', whole(job.row_count), 'bytes', whole(bytes), unpack(what))
+  add_own(p, 'dead_bytes', bytes)
+  local count = call('ZCARD', p .. 'dead')
+  while count > max_dead_jobs or (count > 0 and own(p, 'dead_bytes') > max_kept_bytes) do
+    local oldest = call('ZRANGE', p .. 'dead', 0, 0)[1]
+    exhume(p, oldest)
+    call('DEL', p .. 'payload:' .. oldest, p .. 'request:' .. oldest)
+    count = count - 1
   end
 end
 
@@ -463,7 +490,7 @@ end
 
 local ENTERED = {
   'format', 'state', 'tenant', 'class', 'weight', 'seconds', 'operation', 'detached', 'key', 'body_sha256', 'rows',
-  'row_count', 'bytes', 'replicas', 'deadline', 'finish', 'stamp',
+  'row_count', 'bytes', 'payload_bytes', 'replicas', 'deadline', 'finish', 'stamp',
 }
 
 local function enter(p, id, job, has_request)
@@ -474,6 +501,7 @@ local function enter(p, id, job, has_request)
   set_own(p, 'stamp', job.stamp)
   job.state = 'queued'
   save(p, id, job, ENTERED)
+  add_own(p, 'living_bytes', job.bytes + job.payload_bytes)
   if job.key then
     call('SET', p .. 'idem:' .. job.tenant .. ':' .. job.key, id)
   end
@@ -484,14 +512,15 @@ local function enter(p, id, job, has_request)
 end
 
 -- What the API says of a job, from ARGV[at] on: one value for each of FIELDS; empty ones are left out
-local function job_at(at)
+local function job_at(at, payload_bytes, request_bytes)
   local job = { replicas = '' }
   for i, name in ipairs(FIELDS) do
     local value = ARGV[at + i - 1]
     job[name] = value ~= '' and value or nil
   end
-  job.tenant, job.operation, job.bytes = job.tenant or '', job.operation or '', 0
+  job.tenant, job.operation = job.tenant or '', job.operation or ''
   job.seconds, job.weight = tonumber(job.seconds), tonumber(job.weight)
   job.row_count, job.format = tonumber(job.row_count), tonumber(job.format)
+  job.bytes, job.payload_bytes = JOB_BYTES + request_bytes + 2 * #(job.key or ''), payload_bytes
   return job
 end

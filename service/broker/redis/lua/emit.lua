@@ -4,6 +4,7 @@
 -- block is published whole or not at all: one whose rows are new only in part is answered with those that are, and the
 -- worker sends these again, with the blocks behind it.
 local p, at, answers = KEYS[1], 2, {}
+local MOST_HEADER = 512 -- the first bytes of a frame, which say its kind
 
 -- The last step and the progress of a row, as far as they were published; true where it has ended
 local function last_of(note)
@@ -28,9 +29,13 @@ local function spread(text, count)
 end
 
 local function account(job, block, rows_new, progress)
-  job.bytes, job.progress = job.bytes + #block.frame, job.progress + progress
+  local bytes = #block.frame + FRAME_BYTES
+  job.bytes, job.progress = job.bytes + bytes, job.progress + progress
+  add_own(p, 'living_bytes', bytes)
   if block.kind ~= 'step' then
     job.rows_finished = job.rows_finished + rows_new
+  else
+    job.step_bytes = job.step_bytes + #block.frame
   end
   if block.kind == 'done' then
     job.rows_done = job.rows_done + rows_new
@@ -105,10 +110,31 @@ local function remember(id, notes)
   end
 end
 
-local RUNNING = { 'bytes', 'progress', 'rows_finished', 'rows_done', 'code', 'message', 'published' }
+local RUNNING = {
+  'bytes', 'step_bytes', 'dropped', 'progress', 'rows_finished', 'rows_done', 'code', 'message', 'published',
+}
+
+-- The oldest steps go where they are too many: an empty place stays, so that each event keeps its number
+local function drop_steps(id, job)
+  local events = p .. 'events:' .. id
+  while
+    job.step_bytes > 0
+    and job.dropped < job.published
+    and (job.step_bytes > max_stream_bytes or own(p, 'living_bytes') > max_queue_bytes)
+  do
+    local frame = call('LINDEX', events, job.dropped) or ''
+    if string.find(string.sub(frame, 1, MOST_HEADER), '"kind":"step"', 1, true) then
+      call('LSET', events, job.dropped, '')
+      job.step_bytes, job.bytes = job.step_bytes - #frame, job.bytes - #frame
+      add_own(p, 'living_bytes', -#frame)
+    end
+    job.dropped = job.dropped + 1
+  end
+end
 
 local function finish(id, job)
   leave_device(p, id, job)
+  add_own(p, 'living_bytes', -job.bytes - job.payload_bytes)
   drained(p, job.seconds)
   job.state, job.ended_at = job.rows_done > 0 and 'done' or 'failed', now
   save(p, id, job, ENDED)
@@ -125,6 +151,7 @@ local function publish(id, job, count)
     if job.rows_finished >= job.row_count then
       finish(id, job)
     else
+      drop_steps(id, job)
       save(p, id, job, RUNNING)
       remember(id, notes)
     end

@@ -3,12 +3,22 @@
 local p, replica, stride = KEYS[1], ARGV[2], #FIELDS + 4
 local waiting
 
+local function no_room(bytes)
+  local seconds = own(p, 'waiting_seconds') + own(p, 'running_seconds')
+  return { 'full_of_bytes', whole(own(p, 'living_bytes')), whole(bytes), exact(seconds), exact(drain_rate(p)) }
+end
+
 local function join(id, there, job, request)
   if not there.detached and job.detached then
     call('HSET', p .. 'job:' .. id, 'detached', '1')
   end
   if request ~= '' and call('EXISTS', p .. 'request:' .. id) == 0 then
+    if not there.ended_at and own(p, 'living_bytes') + #request > max_queue_bytes then
+      return no_room(#request)
+    end
     call('SET', p .. 'request:' .. id, request)
+    call('HSET', p .. 'job:' .. id, 'bytes', there.bytes + #request)
+    add_own(p, there.ended_at and 'kept_bytes' or 'living_bytes', #request)
     call('ZADD', p .. 'jobs:' .. job.tenant, there.stamp, id)
   end
   return { 'existing', id }
@@ -32,6 +42,8 @@ local function refusal(job, left_ms)
     return { 'full_of_work', exact(seconds), exact(drain_rate(p)) }
   elseif waiting >= max_queued_jobs then
     return { 'full_of_jobs', exact(waiting), exact(seconds), exact(drain_rate(p)) }
+  elseif own(p, 'living_bytes') + job.bytes + job.payload_bytes > max_queue_bytes then
+    return no_room(job.bytes + job.payload_bytes)
   elseif left_ms then
     local last = number_of(call('ZSCORE', p .. 'share', share_of(job))) or 0
     local finish = math.max(own(p, 'virtual_time'), last) + job.seconds / job.weight
@@ -45,8 +57,8 @@ end
 
 local function enqueue(at)
   local id, payload, request, left_ms = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local job = job_at(at + 4)
-  job.replicas, job.bytes = replica, #request
+  local job = job_at(at + 4, #payload, #request)
+  job.replicas = replica
   local answer = same(id, job, request) or refusal(job, left_ms)
   if not answer then
     call('SET', p .. 'payload:' .. id, payload)
