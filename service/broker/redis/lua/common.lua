@@ -7,7 +7,7 @@
 local MOST_ROWS = 256 -- of one job
 local FAILED_STEP = 2147483647 -- a failure is no step: it lies beyond any step of its row
 -- What the server adds to each job, with its keys and its places in the sets, and to each frame and place in a list
-local JOB_BYTES, FRAME_BYTES = 1600, 16
+local JOB_BYTES, FRAME_BYTES = 750, 16
 local DAMAGED_MS = 86400000 -- how long a key of another type than ours is kept aside
 
 -- One command. A key of another type than the queue's own is set aside, and the command runs on no key.

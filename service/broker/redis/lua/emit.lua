@@ -5,6 +5,7 @@
 -- worker sends these again, with the blocks behind it.
 local p, at, answers = KEYS[1], 2, {}
 local MOST_HEADER = 512 -- the first bytes of a frame, which say its kind
+local SEEN_BYTES = 24 -- of a row's last step and progress
 
 -- The last step and the progress of a row, as far as they were published; true where it has ended
 local function last_of(note)
@@ -111,7 +112,8 @@ local function remember(id, notes)
 end
 
 local RUNNING = {
-  'bytes', 'step_bytes', 'dropped', 'progress', 'rows_finished', 'rows_done', 'code', 'message', 'published',
+  'bytes', 'payload_bytes', 'step_bytes', 'dropped', 'progress', 'rows_finished', 'rows_done', 'code', 'message',
+  'published',
 }
 
 -- The oldest steps go where they are too many: an empty place stays, so that each event keeps its number
@@ -151,6 +153,10 @@ local function publish(id, job, count)
     if job.rows_finished >= job.row_count then
       finish(id, job)
     else
+      if start == 0 then -- what `remember` writes goes with the payload
+        job.payload_bytes = job.payload_bytes + SEEN_BYTES * job.row_count
+        add_own(p, 'living_bytes', SEEN_BYTES * job.row_count)
+      end
       drop_steps(id, job)
       save(p, id, job, RUNNING)
       remember(id, notes)
