@@ -125,6 +125,23 @@ def test_a_job_is_followed_while_it_runs_and_resumed_before_its_end(toy_store: S
         assert [name for name, _, _ in frames(other)] == ["item", "done"]
 
 
+def test_a_stream_is_resumed_after_a_step_that_is_gone(http: httpx.Client, toy_store: Store) -> None:
+    counting = {"n": 2, "seed": 1, "steps": 60}
+    whole = [event_id for _, event_id, _ in follow(http, submit(http, COUNT, counting))]
+    with (
+        serving(toy_store, max_stream_bytes=20_000) as service,
+        httpx.Client(base_url=service.url, timeout=30) as bounded,
+    ):
+        job = submit(bounded, COUNT, counting)
+        until(lambda: bounded.get(job).json()["state"] == "done")
+        left = [event_id for _, event_id, _ in follow(bounded, job)]
+        assert 10 < len(left) < len(whole)
+        assert left == whole[-len(left) :]
+        for cut in (1, 2, 3, len(whole) - len(left), len(whole) - len(left) + 1, len(whole) - 5):
+            beyond = [event_id for _, event_id, _ in follow(bounded, job, whole[cut - 1])]
+            assert beyond == whole[max(cut, len(whole) - len(left)) :]
+
+
 async def test_any_replica_knows_every_job(toy_store: Store) -> None:
     with serving(toy_store) as service, httpx.Client(base_url=service.url, timeout=30) as http:
         job = submit(http, COUNT, {"n": 3, "seed": 1, "steps": 4})

@@ -455,7 +455,9 @@ async def test_what_cannot_be_done_by_its_deadline_is_refused_at_once(broker: Br
 
 
 async def test_a_deadline_shorter_than_the_work_is_refused_by_an_empty_queue_too(broker: Broker, clock: Clock) -> None:
-    with pytest.raises(InvalidInput, match=r"in 5\.000 s .* needs 8\.000 s: give it 8000 ms, or fewer items") as refused:
+    with pytest.raises(
+        InvalidInput, match=r"in 5\.000 s .* needs 8\.000 s: give it 8000 ms, or fewer items"
+    ) as refused:
         await broker.submit(job("a", seconds=8.0, deadline=clock.now + 5.0))
     assert refused.value.invalid[0].place == "deadline_ms"
 

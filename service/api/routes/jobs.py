@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -118,8 +118,7 @@ class JobRoutes:
         streamed = StreamedOutcome(outcome, NativeFrames(outcome.pipeline.operation))
         following = outcome.events(self.context.producer)
         if last_event_id:
-            rest = await _skip(streamed, following, last_event_id)
-            following = _resumed(rest, following)
+            following = _resumed(await _skip(streamed, following, last_event_id), following)
         return EventStream(streamed.all_frames(following, request.state.request_id))
 
 
@@ -129,31 +128,42 @@ def tenant_of(request: Request) -> str:
     return tenant.name
 
 
-async def _skip(streamed: StreamedOutcome, following: AsyncIterator[Events], last: str) -> Events:
-    """Read up to and including the last event that the client has seen; what follows it in its block is returned.
+async def _skip(streamed: StreamedOutcome, following: AsyncIterator[Events], last: str) -> list[Events]:
+    """Read up to and including the last event that the client has seen; what was read beyond it is returned.
 
-    Raises InvalidInput where it is none. It may have been lost with a worker or a queue: then it is on its way again,
-    at the latest with the end of its row.
+    A step that the queue does not hold any more went with all that came before it in its job: then everything that is
+    left of the job is beyond it. Raises InvalidInput where it is no event. It may have been lost with a worker or a
+    queue: then it is on its way again, at the latest with the end of its row.
     """
     message = f"last-event-id {last[:60]!r} is no event of this job: leave it out to start from the beginning"
     if (found := EVENT_ID.fullmatch(last)) is None or int(found[1]) not in streamed.outcome.prepared.block.rows:
         raise InvalidInput.at("last-event-id", message)
     row, step = int(found[1]), int(found[2])
+    skipped: list[Events] = []
+    earlier = False
     async for events in following:
+        if skipped and skipped[0].job_id != events.job_id:
+            skipped.clear()
         seen = np.flatnonzero(events.rows == row)
-        if seen.size and events.steps[seen[0]] == step:
+        reached = int(events.steps[seen[0]]) if seen.size else -1
+        if reached == step:
             after = int(seen[0]) + 1
-            streamed.skip(events.select(slice(0, after)))
-            return events.select(slice(after, len(events)))
+            for one in (*skipped, events.select(slice(0, after))):
+                streamed.skip(one)
+            return [events.select(slice(after, len(events)))]
+        skipped.append(events)
+        if reached > step and not earlier:
+            return skipped
         if seen.size and events.terminal:
             break
-        streamed.skip(events)
+        earlier = earlier or bool(seen.size)
         await asyncio.sleep(0)  # as for a reader, a long backlog must not delay others
     raise InvalidInput.at("last-event-id", message)
 
 
-async def _resumed(rest: Events, following: AsyncIterator[Events]) -> AsyncIterator[Events]:
-    if len(rest):
-        yield rest
+async def _resumed(rest: Sequence[Events], following: AsyncIterator[Events]) -> AsyncIterator[Events]:
+    for events in rest:
+        if len(events):
+            yield events
     async for events in following:
         yield events

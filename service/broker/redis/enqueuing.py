@@ -79,9 +79,7 @@ class Enqueuing:
         numbers = [float(fact) for fact in facts]
         if outcome == "full_of_bytes":
             held_bytes, job_bytes, seconds, drain_rate = numbers
-            return admission.full_of_bytes(
-                int(held_bytes), int(job_bytes), limits.max_queue_bytes, seconds, drain_rate
-            )
+            return admission.full_of_bytes(int(held_bytes), int(job_bytes), limits.max_queue_bytes, seconds, drain_rate)
         if outcome == "full_of_work":
             return admission.full_of_work(numbers[0], job.predicted_seconds, limits.max_queue_seconds, numbers[1])
         if outcome == "full_of_jobs":
