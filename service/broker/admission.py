@@ -44,7 +44,7 @@ def too_much_work(shards: int, shards_limit: int, seconds: float, seconds_limit:
 
 
 def too_late(ahead_seconds: float, job_seconds: float, left_seconds: float) -> FivefoldError:
-    """By the measured cost the deadline passes before the job is done. QueueFull; InvalidInput in an empty queue too."""
+    """By the measured cost the deadline passes before the job is done: QueueFull, or InvalidInput in any queue."""
     needed_seconds = ahead_seconds + job_seconds
     if job_seconds > left_seconds:
         return InvalidInput.at(

@@ -69,14 +69,17 @@ class Enqueuing:
 
     def _outcome(self, one: Submission, answer: Sequence[bytes]) -> Accepted | FivefoldError:
         outcome, *facts = answer[0].decode(), *answer[1:]
-        job, limits = one.job, self._client.limits
+        job = one.job
         if outcome in ("accepted", "existing"):
             return Accepted(facts[0].decode(), existing=outcome == "existing")
         if outcome == "other_body":
             return admission.other_body(job.idempotency_key or job.id, facts[0].decode(), job.body_sha256)
         if outcome == "broken":
             return InternalError(f"the queue's server did not take the job: {facts[0].decode(errors='replace')}")
-        numbers = [float(fact) for fact in facts]
+        return self._no_room(outcome, one, [float(fact) for fact in facts])
+
+    def _no_room(self, outcome: str, one: Submission, numbers: Sequence[float]) -> FivefoldError:
+        job, limits = one.job, self._client.limits
         if outcome == "full_of_bytes":
             held_bytes, job_bytes, seconds, drain_rate = numbers
             return admission.full_of_bytes(int(held_bytes), int(job_bytes), limits.max_queue_bytes, seconds, drain_rate)

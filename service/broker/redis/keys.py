@@ -11,11 +11,12 @@ due             sorted set  waiting ids by deadline                             
 lease           sorted set  running ids by the end of their lease                              while they run
 bell:<format>   list        at most one element; wakes one worker that reads the format        until heard
 queue           hash        seconds waiting and running, virtual time, drain rate, counters,
+                            bytes of the jobs that live, of ended ones and of dead letters,
                             asked_<format>: when a worker last asked for jobs of the format    for ever
 job:<id>        hash        format, state, fence, attempts, place, tenant, counts, error       until it ends, then kept
 payload:<id>    string      the job as it travels                                              until it ends
 request:<id>    string      what its answer is made from later                                 as the job
-events:<id>     list        its blocks of events, in order                                     as the job
+events:<id>     list        its blocks of events, in order; empty where a step is deleted      as the job
 seen:<id>       hash        row -> its last step and progress, or "end"                        while it runs
 idem:<t>:<key>  string      the job that a tenant's idempotency key names                      as the job
 jobs:<tenant>   sorted set  jobs with a request, by arrival                                    as the job
