@@ -304,6 +304,15 @@ def test_a_call_that_leaves_does_not_take_the_job_of_its_key_along(gated: tuple[
     assert finished(http, job)["state"] == "done"
 
 
+@pytest.mark.parametrize(("length", "code"), [(255, 200), (256, 422), (50_000, 422)])
+def test_a_key_that_is_kept_with_a_job_is_bounded(http: httpx.Client, length: int, code: int) -> None:
+    answer = http.post(SCALE, json=ROW, headers={"idempotency-key": "k" * length})
+    assert answer.status_code == code
+    if code == 422:
+        assert answer.json()["errors"][0]["place"] == "idempotency-key"
+        assert f"a key of {length} characters given, at most 255" in answer.json()["detail"]
+
+
 def test_the_key_of_a_cancelled_job_is_free(http: httpx.Client) -> None:
     body, key = {"n": 600, "steps": 100}, {"idempotency-key": "k"}
     first = submit(http, COUNT, body, **key)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from queue_server import Server
 from queued import (
     Clock,
     M,
@@ -282,3 +283,17 @@ async def test_dead_letters_are_bounded_in_bytes(make_broker: MakeBroker, clock:
     assert [name_of(dead.id) for dead in await broker.dead()] == ["j3", "j4"]
     await replay(broker, "j4")
     assert await finish(broker, await take_one(broker))
+
+
+async def test_a_job_that_streams_does_not_fill_the_server_for_others(
+    make_redis_broker: MakeBroker, server: Server
+) -> None:
+    broker = make_redis_broker(max_stream_bytes=2**20)
+    with server.client as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 8 * 2**20)
+        try:
+            lease = await stream(broker, 1000)
+            assert not (await broker.submit(job("b"))).existing
+            assert await finish(broker, lease)
+        finally:
+            client.config_set("maxmemory", 0)
