@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterable, Sequence
 
-from tests.attack import cross_site, headers
+from tests.attack import cross_site, headers, kept_bytes
 from tests.attack.scenario import Measured, Scenario, measure
 from tests.attack.target import attacked
 
-SCENARIOS: Sequence[Scenario] = [*cross_site.SCENARIOS, *headers.SCENARIOS]
+SCENARIOS: Sequence[Scenario] = [*cross_site.SCENARIOS, *headers.SCENARIOS, *kept_bytes.SCENARIOS]
 COLUMNS = ("kind", "attack", "answers", "sent MB", "seconds", "peak memory +MB", "slowest liveness s")
 
 
