@@ -45,8 +45,9 @@ class Ledger:
             return Accepted(existing.job.id, existing=True)
         queue = self._queue(str(job.model))
         queue.admit(job, now)
-        self._require_bytes(queue, job_bytes(job))
-        self._enqueue(job, queue, now)
+        held_bytes = job_bytes(job)
+        self._require_bytes(queue, held_bytes)
+        self._enqueue(job, queue, now, held_bytes)
         return Accepted(job.id, existing=False)
 
     def record(self, job_id: str, tenant: str | None = None) -> Record:
@@ -151,8 +152,9 @@ class Ledger:
             self._forget(job_id)
         del self.dead[job_id]
         job = self._buried.pop(job_id)
-        self._dead_bytes -= job_bytes(job)
-        self._enqueue(job, self._queue(str(job.model)), now)
+        held_bytes = job_bytes(job)
+        self._dead_bytes -= held_bytes
+        self._enqueue(job, self._queue(str(job.model)), now, held_bytes)
 
     def sweep(self, now: float) -> None:
         """Queued jobs end at their deadline; ended ones are forgotten by age, number and bytes, the oldest first."""
@@ -204,10 +206,10 @@ class Ledger:
             record.drop_steps(self._living_bytes + record.held_bytes - self.limits.max_queue_bytes)
         self._living_bytes += record.held_bytes
 
-    def _enqueue(self, job: Job, queue: ModelQueue, now: float) -> None:
+    def _enqueue(self, job: Job, queue: ModelQueue, now: float, held_bytes: int) -> None:
         self._arrivals += 1
-        self._records[job.id] = record = Record(job, queue, queue.ready.push(job), self._arrivals, now)
-        self._living_bytes += record.held_bytes
+        self._records[job.id] = Record(job, queue, queue.ready.push(job), self._arrivals, now, held_bytes)
+        self._living_bytes += held_bytes
         if job.idempotency_key:
             self._keys[job.tenant, job.idempotency_key] = job.id
         self._watch_deadline(job)

@@ -7,7 +7,7 @@ from service.broker.base import JobStatus, State
 from service.broker.fair import Ticket
 from service.broker.model_queue import ModelQueue
 from service.broker.publication import Publication
-from service.broker.weight import PLACE_BYTES, columns_bytes, events_bytes, job_bytes
+from service.broker.weight import PLACE_BYTES, columns_bytes, events_bytes
 from service.jobs import Events, Failure, Job, Lease, failed
 
 
@@ -23,12 +23,12 @@ class Record:
     ticket: Ticket
     order: int
     submitted_at: float
+    held_bytes: int
     state: State = "queued"
     token: int = 0
     attempts: int = 0
     leased_until: float = 0.0
     ended_at: float = 0.0
-    held_bytes: int = 0
     step_bytes: int = 0
     events: list[Events | None] = field(default_factory=list)
     detached: bool = field(init=False)
@@ -40,7 +40,6 @@ class Record:
     def __post_init__(self) -> None:
         self.detached, self.request = self.job.detached, self.job.request
         self._published = Publication(self.job.block.rows)
-        self.held_bytes = job_bytes(self.job)
 
     @property
     def alive(self) -> bool:
