@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from starlette.types import Receive
 
+from fivefold.csv_dialect import Dialect
 from fivefold.errors import FivefoldError, InvalidInput, NotFound
 from fivefold.operation import SamplingRequest, SeededRequest
 from service import rng
 from service.api.access.keys import Tenant
 from service.api.execution.catalogue import Served
 from service.api.execution.context import ApiContext
+from service.api.execution.given_tables import with_faults, with_model_columns
 from service.api.execution.job_ids import new_job_id, shard_id
 from service.api.execution.outcome import Outcome
 from service.api.media import offload
@@ -63,6 +65,7 @@ async def prepare(
     """
     served = await context.catalogue.find(asked.model, pipeline.operation.family)
     request = effective(asked, str(served.model.ref), caller.idempotency_key)
+    request, table = with_model_columns(request, served.model)
     prepared = await offload.run(lambda: pipeline.prepare(request, served.model), large=large)
     if prepared.count > (limit := context.settings.max_rows):
         raise InvalidInput(f"{prepared.count} items given, the limit is {limit}: send several requests")
@@ -72,11 +75,12 @@ async def prepare(
         request=request,
         pipeline=pipeline,
         model=served.model,
-        prepared=prepared,
+        prepared=prepared if table is None else with_faults(prepared, table),
         arrived_at=caller.arrived_at,
         served=served,
         waiting=context.waiting,
         caller=caller,
+        csv_dialect=None if table is None else table.dialect,
     )
 
 
@@ -119,6 +123,7 @@ class Submission(Outcome):
     served: Served
     waiting: Counter[str]
     caller: Caller
+    csv_dialect: Dialect | None = None
 
     @property
     def detached(self) -> bool:

@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
@@ -41,18 +41,29 @@ class Rendered:
     def finished(self) -> int:
         return len(self.fields["index"])
 
+    @property
+    def skips(self) -> bool:
+        """Whether the request wants the other items although some have failed."""
+        return self.parameters["on_error"] == "skip"
+
 
 def encode(media_type: str, rendered: Rendered) -> Response:
     """The response. Raises NotAcceptable where this answer does not fit the media type, or its first item's error."""
     if media_type == JSON_TYPE:
         return Response(encode_json(document(rendered)), media_type=JSON_TYPE)
-    if rendered.errors:
+    if rendered.errors and not (rendered.skips and media_type in WITH_ERRORS):
         first = rendered.errors[min(rendered.errors)]["error"]
         raise error_of(first["code"])(
             f"{len(rendered.errors)} of {rendered.finished + len(rendered.errors)} items failed ({first['message']}); "
-            f"{media_type} has no place for errors: accept application/json"
+            f"{media_type} has no place for them: {_way_out(media_type)}"
         )
     return Response(ENCODERS[media_type](rendered), headers=_headers(rendered), media_type=media_type)
+
+
+def _way_out(media_type: str) -> str:
+    return (
+        'accept application/json, or send on_error="skip"' if media_type in WITH_ERRORS else "accept application/json"
+    )
 
 
 def document(rendered: Rendered) -> Fields:
@@ -116,8 +127,18 @@ def _headers(rendered: Rendered) -> dict[str, str]:
         "fivefold-scope": meta["scope"],
         "fivefold-receipt": meta["receipt"],
         "fivefold-seed": str(rendered.fields["seed"][0]),
+        **({"fivefold-failed": _ranges(sorted(rendered.errors))} if rendered.errors else {}),
         **{f"fivefold-{name.replace('_', '-')}": f"{value:.3f}" for name, value in meta["timing"].items()},
     }
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Ascending integers as a list with ranges: 0, 3-5, 9."""
+    starts = [place for place, index in enumerate(indices) if place == 0 or indices[place - 1] != index - 1]
+    spans = [
+        (indices[start], indices[stop - 1]) for start, stop in zip(starts, [*starts[1:], len(indices)], strict=True)
+    ]
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
 
 def _main(rendered: Rendered) -> tuple[str, Array]:
@@ -129,8 +150,17 @@ def _main(rendered: Rendered) -> tuple[str, Array]:
 
 def _npy(rendered: Rendered) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(_main(rendered)[1], np.float32), allow_pickle=False)
+    np.save(buffer, _with_failed(rendered, np.asarray(_main(rendered)[1], np.float32)), allow_pickle=False)
     return buffer.getvalue()
+
+
+def _with_failed(rendered: Rendered, values: Array) -> Array:
+    """The values of all items, NaN where one has failed."""
+    if not rendered.errors:
+        return np.ascontiguousarray(values)
+    every = np.full((len(values) + len(rendered.errors), *values.shape[1:]), np.nan, values.dtype)
+    every[np.asarray(rendered.fields["index"])] = values
+    return every
 
 
 def _images(rendered: Rendered) -> Array:
@@ -153,19 +183,35 @@ def _apng(rendered: Rendered) -> bytes:
 
 
 def _csv(rendered: Rendered) -> bytes:
-    name, values = _main(rendered)
+    """One line an item. A request that skips gets a column more, `error`: empty, or why the item has failed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
+    names, lines = _csv_table(rendered)
+    writer.writerow([*names, "error"] if rendered.skips else names)
+    writer.writerows(_with_errors(rendered, names, lines) if rendered.skips else lines)
+    return buffer.getvalue().encode()
+
+
+def _csv_table(rendered: Rendered) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+    """The names of the columns, and a line for each finished item."""
+    name, values = _main(rendered)
     if values.ndim == 1:
         columns = {key: _item_values(column) for key, column in rendered.fields.items()}
         scalars = {key: column for key, column in columns.items() if isinstance(column[0], int | float)}
-        writer.writerow(scalars)
-        writer.writerows(zip(*scalars.values(), strict=True))
-    else:
-        table = values.reshape(len(values), -1)
-        writer.writerow(_columns(name, table.shape[1], rendered.model))
-        writer.writerows(table.tolist())
-    return buffer.getvalue().encode()
+        return list(scalars), zip(*scalars.values(), strict=True)
+    table = values.reshape(len(values), -1)
+    return _columns(name, table.shape[1], rendered.model), table.tolist()
+
+
+def _with_errors(rendered: Rendered, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """The lines of all items, in their order."""
+    finished = iter(lines)
+    for index in range(rendered.finished + len(rendered.errors)):
+        if index not in rendered.errors:
+            yield [*next(finished), ""]
+            continue
+        error = rendered.errors[index]["error"]
+        yield [*(index if name == "index" else "" for name in names), f"{error['code']}: {error['message']}"]
 
 
 def _columns(name: str, count: int, model: Model) -> Sequence[str]:
@@ -179,3 +225,4 @@ ENCODERS: Mapping[str, Callable[[Rendered], bytes]] = {
     APNG_TYPE: _apng,
     CSV_TYPE: _csv,
 }
+WITH_ERRORS = (CSV_TYPE, NPY_TYPE)

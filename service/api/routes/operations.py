@@ -42,6 +42,8 @@ class OperationEndpoint:
         media_type = negotiate(scope["state"]["headers"].get("accept", "*/*"), self.offered)
         submission = await self._prepare(scope, receive)
         response = await self._answer(submission, media_type, scope, receive)
+        if submission.csv_dialect is not None:
+            response.headers["fivefold-csv"] = str(submission.csv_dialect)
         await response(scope, receive, send)
 
     async def _prepare(self, scope: Scope, receive: Receive) -> Submission:
@@ -49,10 +51,13 @@ class OperationEndpoint:
         arrived_at, headers, operation = time.time(), scope["state"]["headers"], self.pipeline.operation
         tenant: Tenant = scope["state"]["tenant"]
         require(tenant, operation.scope)
-        body = await read_body(headers, receive, self.context.settings.max_body_bytes)
+        settings = self.context.settings
+        body = await read_body(headers, receive, settings.max_body_bytes)
         large = len(body) > offload.LARGE_BYTES
         content_type, query = headers.get("content-type", ""), scope["query_string"]
-        asked = await offload.run(lambda: read_request(operation, content_type, query, body), large=large)
+        asked = await offload.run(
+            lambda: read_request(operation, content_type, query, body, settings.max_rows), large=large
+        )
         key = headers.get("idempotency-key")
         caller = Caller(
             tenant=tenant,

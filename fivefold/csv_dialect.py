@@ -1,0 +1,170 @@
+"""CSV as people write it: its dialect, its header and the numbers in its cells. The service and the CLI read by it."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from pydantic import Field
+
+from fivefold.errors import InvalidInput
+from fivefold.operation import Wire
+
+MISSING = frozenset(
+    ("", "?", "na", "n/a", "#na", "#n/a", "<na>", "nan", "-nan", "+nan", "nil", "none", "null", "missing", "#null!")
+)
+"""What stands where a value is missing, in lower case."""
+DELIMITERS = (";", "\t", "|", ",")
+"""In this order where a line may be read by several: a comma may also be a decimal comma."""
+NUMERIC = frozenset("0123456789+-.,eE _'")
+INFINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity"))
+SAMPLED_LINES = 10
+MAX_DIGITS = 1000
+
+Lines = Sequence[str]
+
+
+class CsvOptions(Wire):
+    """How a table is to be read; "auto" is detected from the table itself."""
+
+    header: Literal["auto", "yes", "no"] = Field("auto", description="whether the first line holds names")
+    delimiter: Literal["auto", ",", ";", "\t", "tab", "|"] = Field("auto", description="between two cells")
+    decimal: Literal["auto", ".", ","] = Field("auto", description="before the fraction of a number")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written. With `trailing_delimiter`, each line ends with a delimiter that begins no cell."""
+
+    delimiter: str
+    decimal: str
+    header: bool
+    trailing_delimiter: bool = False
+
+    def __str__(self) -> str:
+        """As the header field Fivefold-Csv has it: a dictionary of RFC 9651."""
+        delimiter = "tab" if self.delimiter == "\t" else self.delimiter
+        return f'header={"yes" if self.header else "no"}, delimiter="{delimiter}", decimal="{self.decimal}"'
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a table by its first bytes, or all: UTF-8 or UTF-16. Raises InvalidInput for others."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        raise InvalidInput("a table in UTF-32 given: write it in UTF-8")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\0" in start:
+        raise InvalidInput("a table with NUL bytes given: write it in UTF-8, or in UTF-16 with a byte order mark")
+    return "utf-8-sig"
+
+
+def detect(lines: Lines, options: CsvOptions) -> Dialect:
+    """The dialect of a table, whose lines are not blank. What `options` state is not detected."""
+    delimiter = {"auto": "", "tab": "\t"}.get(options.delimiter, options.delimiter) or _delimiter(lines)
+    first = next(split_rows(lines, delimiter), [])
+    header = options.header == "yes" or (options.header == "auto" and any(map(is_name, first)))
+    rows = lines[header:]
+    decimal = _decimal(rows, delimiter) if options.decimal == "auto" else options.decimal
+    return Dialect(
+        delimiter, decimal, header, bool(rows) and all(line.rstrip(" ").endswith(delimiter) for line in rows)
+    )
+
+
+def _delimiter(lines: Lines) -> str:
+    """The one that most of the first lines have, outside of quotes."""
+    sample = ["".join(line.split('"')[::2]) for line in lines[:SAMPLED_LINES]]
+    counts = {delimiter: sum(delimiter in line for line in sample) for delimiter in DELIMITERS}
+    found = max(counts, key=lambda delimiter: counts[delimiter])
+    return found if counts[found] else ","
+
+
+def _decimal(rows: Lines, delimiter: str) -> str:
+    """A comma where it cannot be a delimiter and no cell has a point."""
+    if delimiter == "," or any("." in line for line in rows):
+        return "."
+    return "," if any("," in line for line in rows) else "."
+
+
+def is_name(cell: str) -> bool:
+    """Whether a cell is neither a number, in whatever form, nor a missing value."""
+    word = cell.strip().lower()
+    if word in MISSING or word in INFINITE:
+        return False
+    return not NUMERIC.issuperset(word) or not any(map(str.isdigit, word))
+
+
+def split_rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    """The cells of each row; no line is blank. Only a quote in the first row, a header, may reach beyond its line.
+
+    Raises InvalidInput.
+    """
+    ended = (line if line.endswith("\n") else f"{line}\n" for line in lines)
+    reader = csv.reader(chain(ended, ["\n"]), delimiter=delimiter, skipinitialspace=True)
+    line = 0
+    try:
+        for row in reader:
+            if not row:  # the line that was added
+                return
+            if line and reader.line_num > line + 1:
+                break
+            line = reader.line_num
+            yield row
+    except csv.Error as error:
+        raise InvalidInput(f"not CSV: {error}: write one row of numbers a line") from error
+    raise InvalidInput(f"not CSV: a quote that opens in line {line + 1} is not closed there: close it, or leave it out")
+
+
+def cells_of(row: list[str], dialect: Dialect) -> list[str]:
+    """The cells of a row, without the one that a trailing delimiter seems to begin."""
+    return row[:-1] if dialect.trailing_delimiter and len(row) > 1 and not row[-1].strip() else row
+
+
+def number_of(cell: str, decimal: str) -> float | None:
+    """The finite decimal number in a cell, or None."""
+    if decimal == ",":
+        cell = "x" if "." in cell else cell.replace(",", ".")
+    if len(cell) > MAX_DIGITS or "_" in cell or not cell.isascii():
+        return None
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def fault_of(cell: str, decimal: str) -> str:
+    """Why a cell has no number."""
+    word, shown = cell.strip().lower(), repr(cell[:60])
+    if word in MISSING:
+        return f"the value is missing, {shown} given: a number expected"
+    other = "." if decimal == "," else ","
+    if other in cell and number_of(cell, other) is not None:
+        return f'{shown} given, a number with "{decimal}" before its fraction expected: see the option decimal'
+    kind = "a number" if len(cell) > MAX_DIGITS or word not in INFINITE else "a finite number"
+    return f"{shown} given, {kind} expected"
+
+
+def column_order(names: Sequence[str], columns: Sequence[str]) -> list[int]:
+    """Where in the table each of the model's columns is. Raises InvalidInput for unknown, missing, repeated names."""
+    places = {name.strip(): place for place, name in enumerate(names)}
+    if unnamed := [place for place, name in enumerate(names, 1) if not name.strip()]:
+        raise InvalidInput(f"column {unnamed[0]} of the header has no name: {_way_out(columns)}")
+    if unknown := [name for name in places if name not in columns]:
+        raise InvalidInput(f"the model has no column {_listed(unknown)}: {_way_out(columns)}")
+    if missing := [column for column in columns if column not in places]:
+        raise InvalidInput(f"the header has no column {_listed(missing)}: {_way_out(columns)}")
+    if len(places) < len(names):
+        repeated = [name for name in places if list(map(str.strip, names)).count(name) > 1]
+        raise InvalidInput(f"the header has column {_listed(repeated)} more than once: {_way_out(columns)}")
+    return [places[column] for column in columns]
+
+
+def _way_out(columns: Sequence[str]) -> str:
+    return f"give the {len(columns)} columns {_listed(columns)}, in any order, or no header"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:12])
+    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"
