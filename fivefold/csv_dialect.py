@@ -2,10 +2,11 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -134,7 +135,32 @@ def number_of(cell: str, decimal: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def fault_of(cell: str, decimal: str) -> str:
+class Fault(NamedTuple):
+    """Why a row cannot be read, and the first of its columns that is to blame."""
+
+    column: int
+    message: str
+
+
+def read_row(cells: Sequence[str], row: int, dialect: Dialect, names: Sequence[str]) -> list[float] | Fault:
+    """The numbers of row `row`, counted from 0."""
+    if names and len(cells) != len(names):
+        return width_fault(len(cells), row, names)
+    numbers = [number_of(cell, dialect.decimal) for cell in cells]
+    found = [number for number in numbers if number is not None]
+    if len(found) == len(numbers):
+        return found
+    column = numbers.index(None)
+    name = f" ({names[column][:60]})" if names else ""
+    return Fault(column, f"row {row + 1} column {column + 1}{name}: {_reason(cells[column], dialect.decimal)}")
+
+
+def width_fault(width: int, row: int, names: Sequence[str]) -> Fault:
+    """Why a row of `width` cells cannot be read under these names."""
+    return Fault(0, f"row {row + 1}: {width} cells given, the header has {len(names)}: give as many")
+
+
+def _reason(cell: str, decimal: str) -> str:
     """Why a cell has no number."""
     word, shown = cell.strip().lower(), repr(cell[:60])
     if word in MISSING:
@@ -142,22 +168,31 @@ def fault_of(cell: str, decimal: str) -> str:
     other = "." if decimal == "," else ","
     if other in cell and number_of(cell, other) is not None:
         return f'{shown} given, a number with "{decimal}" before its fraction expected: see the option decimal'
-    kind = "a number" if len(cell) > MAX_DIGITS or word not in INFINITE else "a finite number"
-    return f"{shown} given, {kind} expected"
+    return f"{shown} given, {'a finite number' if _is_infinite(word) else 'a number'} expected"
 
 
-def column_order(names: Sequence[str], columns: Sequence[str]) -> list[int]:
-    """Where in the table each of the model's columns is. Raises InvalidInput for unknown, missing, repeated names."""
-    places = {name.strip(): place for place, name in enumerate(names)}
-    if unnamed := [place for place, name in enumerate(names, 1) if not name.strip()]:
-        raise InvalidInput(f"column {unnamed[0]} of the header has no name: {_way_out(columns)}")
+def _is_infinite(word: str) -> bool:
+    return word in INFINITE or (len(word) <= MAX_DIGITS and "e" in word and NUMERIC.issuperset(word))
+
+
+def column_order(names: Sequence[str], columns: Sequence[str], *, detected: bool) -> list[int]:
+    """Where in a table with these names each of the model's columns is; as they come where one of both has no names.
+
+    Raises InvalidInput for unknown, missing and repeated names, and for a `detected` header that may be a row.
+    """
+    if not columns and detected and not all(map(is_name, names)):
+        raise InvalidInput("the first line has words and numbers: say header=yes, or header=no where it is a row")
+    if not names or not columns:
+        return []
+    places = {name: place for place, name in enumerate(names)}
+    if "" in places:
+        raise InvalidInput(f"column {names.index('') + 1} of the header has no name: {_way_out(columns)}")
     if unknown := [name for name in places if name not in columns]:
         raise InvalidInput(f"the model has no column {_listed(unknown)}: {_way_out(columns)}")
     if missing := [column for column in columns if column not in places]:
         raise InvalidInput(f"the header has no column {_listed(missing)}: {_way_out(columns)}")
-    if len(places) < len(names):
-        repeated = [name for name in places if list(map(str.strip, names)).count(name) > 1]
-        raise InvalidInput(f"the header has column {_listed(repeated)} more than once: {_way_out(columns)}")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise InvalidInput(f"the header has the column {_listed(repeated)} more than once: {_way_out(columns)}")
     return [places[column] for column in columns]
 
 

@@ -8,8 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from fivefold.cards import ModelCard
 from fivefold.cli.bulk import pictures_answered, reason
-from fivefold.cli.options import DEFAULT_URL, Json, ModelName, Seed, Url, connect
+from fivefold.cli.options import (
+    DEFAULT_URL,
+    Decimal,
+    Delimiter,
+    Header,
+    Json,
+    ModelName,
+    Seed,
+    Url,
+    connect,
+    csv_options,
+)
 from fivefold.cli.pictures import picture_files
 from fivefold.cli.records import written
 from fivefold.cli.report import Entry, Report
@@ -45,6 +57,9 @@ def anomaly(
     score: Annotated[Score, typer.Option(help="What is strange: all, the picture, or its latents.")] = "elbo",
     model: ModelName = None,
     seed: Seed = None,
+    header: Header = "auto",
+    delimiter: Delimiter = "auto",
+    decimal: Decimal = "auto",
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -55,10 +70,12 @@ def anomaly(
     """
     options: dict[str, Any] = {"alpha": alpha, "score": score}
     with connect(url) as client, ExitStack() as stack:
-        table = stack.enter_context(opened(source)) if is_table(source) else None
-        options["model"] = reference(card_of(client, "vae", model, width=table.width if table else None))
+        written_as = csv_options(header, delimiter, decimal)
+        table = stack.enter_context(opened(source, written_as)) if is_table(source) else None
+        card = card_of(client, "vae", model, width=table.width if table else None)
+        options["model"] = reference(card)
         found = (
-            _rows(client, table, options, seed or 0)
+            _rows(client, table, card, options, seed or 0)
             if table
             else _pictures(client, picture_files(source), options, seed or 0)
         )
@@ -82,8 +99,8 @@ def _pictures(client: Client, files: list[Path], options: dict[str, Any], seed: 
         yield done / len(files), str(file), file, item
 
 
-def _rows(client: Client, table: Table, options: dict[str, Any], seed: int) -> Iterator[Found]:
-    for number, item in enumerate(rows_answered(client, ANOMALY, table.lines, options, seed), 1):
+def _rows(client: Client, table: Table, card: ModelCard, options: dict[str, Any], seed: int) -> Iterator[Found]:
+    for number, item in enumerate(rows_answered(client, ANOMALY, table.rows(card), options, seed), 1):
         yield table.share_read(), f"row {number}", None, item
 
 

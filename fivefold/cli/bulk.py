@@ -54,9 +54,9 @@ def pictures_answered(
     fields: Mapping[str, Any],
     seed: int,
 ) -> Iterator[tuple[Path, ItemT | FailedItem]]:
-    """Each file with its item; file i has seed + i. A single bad file raises InvalidInput, one of several does not."""
+    """Each file with its item; each has the same seed. A single bad file raises InvalidInput, one of several does not."""
     on_error = "skip" if len(files) > 1 else "fail"
-    for number, batch in enumerate(batches(files, PICTURES)):
+    for batch in batches(files, PICTURES):
         images = [Image.open(file) for file in batch]
-        part = {"images": images, "seed": seed + number * PICTURES, "on_error": on_error}
+        part = {"images": images, "seeds": [seed] * len(images), "on_error": on_error}
         yield from zip(batch, answered(client, operation, built(operation.request, {**fields, **part})), strict=True)

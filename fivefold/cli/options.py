@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from fivefold.client import BASE_URL, Client
+from fivefold.csv_dialect import CsvOptions
 from fivefold.errors import InvalidInput
+from fivefold.parsing import built
 
 Url = Annotated[str, typer.Option(envvar="FIVEFOLD_URL", help="Where the service listens.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; several records are one a line.")]
@@ -20,9 +22,17 @@ ModelName = Annotated[
 ClassName = Annotated[
     str | None, typer.Option("--class", help='A class of the model, or an unambiguous part: "boot" is "ankle-boot".')
 ]
+Header = Annotated[str, typer.Option(help="Whether the first line of a table holds names: auto, yes or no.")]
+Delimiter = Annotated[str, typer.Option(help='What stands between two cells: auto, ",", ";", "|" or tab.')]
+Decimal = Annotated[str, typer.Option(help='What stands before the fraction of a number: auto, "." or ",".')]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.", show_default=False)]
 
 DEFAULT_URL = BASE_URL
+
+
+def csv_options(header: str, delimiter: str, decimal: str) -> CsvOptions:
+    """How a table is to be read. Raises InvalidInput for what is not one of the choices."""
+    return built(CsvOptions, {"header": header, "delimiter": delimiter, "decimal": decimal})
 
 
 def connect(url: str) -> Client:

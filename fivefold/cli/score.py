@@ -6,7 +6,19 @@ from typing import Annotated, Any
 import typer
 
 from fivefold.cli.bulk import reason
-from fivefold.cli.options import DEFAULT_URL, Json, ModelName, Output, Seed, Url, connect
+from fivefold.cli.options import (
+    DEFAULT_URL,
+    Decimal,
+    Delimiter,
+    Header,
+    Json,
+    ModelName,
+    Output,
+    Seed,
+    Url,
+    connect,
+    csv_options,
+)
 from fivefold.cli.records import written
 from fivefold.cli.reporting import examples, finish, progress
 from fivefold.cli.served import card_of, reference
@@ -32,6 +44,9 @@ def score(
     output: Output = None,
     model: ModelName = None,
     seed: Seed = None,
+    header: Header = "auto",
+    delimiter: Delimiter = "auto",
+    decimal: Decimal = "auto",
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -39,12 +54,15 @@ def score(
 
     Higher is likelier. Rows stream through: memory stays constant however long the file is. A row that cannot be
     scored gets an error in its place. Without --model, the flow that has as many columns as the file is taken.
+    The names of a header may stand in any order. How the file is written is detected from its first 512 lines.
     """
-    with connect(url) as client, opened(data) as table:
-        fields = {"model": reference(card_of(client, "flow", model, width=table.width))}
+    options = csv_options(header, delimiter, decimal)
+    with connect(url) as client, opened(data, options) as table:
+        card = card_of(client, "flow", model, width=table.width)
+        rows, fields = table.rows(card), {"model": reference(card)}
         failed = total = 0
         with written(output, COLUMNS, as_json=as_json) as write, progress("scoring", 1.0) as report:
-            for item in rows_answered(client, LOG_LIKELIHOOD, table.lines, fields, seed or 0):
+            for item in rows_answered(client, LOG_LIKELIHOOD, rows, fields, seed or 0):
                 total += 1
                 failed += isinstance(item, FailedItem)
                 write({"row": total, **_fields(item)})

@@ -1,17 +1,17 @@
 """CSV in: rows of numbers streamed through an operation, a batch at a time."""
 
-import csv
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import TextIOWrapper
-from itertools import chain
+from io import BufferedReader, TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from fivefold.cards import ModelCard
 from fivefold.cli.bulk import RequestT, answered, batches
 from fivefold.client import Client
+from fivefold.csv_dialect import CsvOptions, Fault, cells_of, column_order, detect, encoding_of, read_row, split_rows
 from fivefold.errors import InvalidInput
 from fivefold.operation import Answer, FailedItem, ItemError, ItemT, Operation
 from fivefold.parsing import built
@@ -21,20 +21,35 @@ BATCH = 512
 
 def is_table(source: Path) -> bool:
     """Whether `source` means rows of numbers: a CSV file, or - for stdin."""
-    return str(source) == "-" or source.suffix.lower() == ".csv"
+    return str(source) == "-" or source.suffix.lower() in (".csv", ".tsv")
 
 
 class Table:
-    """A CSV file that is being read: the `width` of its first row, and the cells of each line, without a header."""
+    """A CSV file that is being read: the number of its columns, and its rows one by one.
 
-    def __init__(self, file: TextIO, size_bytes: int) -> None:
-        self._file, self._size_bytes = file, size_bytes
-        rows = _rows(file)
+    The first lines tell its dialect. Raises InvalidInput where there is no row.
+    """
+
+    def __init__(self, file: TextIOWrapper, size_bytes: int, options: CsvOptions) -> None:
+        self._file, self._size_bytes, self._options = file, size_bytes, options
+        lines = (line for line in file if line.strip(" \n"))
+        sample = list(islice(lines, BATCH))
+        self.dialect = detect(sample, options)
+        rows = (cells_of(row, self.dialect) for row in split_rows(chain(sample, lines), self.dialect.delimiter))
+        self.names = [name.strip() for name in next(rows)] if self.dialect.header else []
         first = next(rows, None)
         if first is None:
             raise InvalidInput("0 rows in the file, 1 or more needed: write one row of numbers a line")
-        self.width = len(first)
-        self.lines = chain([first], rows)
+        self.width = len(self.names or first)
+        self._rows = chain([first], rows)
+
+    def rows(self, card: ModelCard) -> Iterator[list[float] | Fault]:
+        """The numbers of each row, in the order of the model's columns. Raises InvalidInput for other names."""
+        columns = card.parameters.get("columns") or ()
+        order = column_order(self.names, columns, detected=self._options.header == "auto")
+        for row, cells in enumerate(self._rows):
+            numbers = read_row(cells, row, self.dialect, self.names)
+            yield [numbers[place] for place in order] if order and isinstance(numbers, list) else numbers
 
     def share_read(self) -> float:
         """From 0 to 1; 0 where the size is not known."""
@@ -42,57 +57,33 @@ class Table:
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[Table]:
+def opened(source: Path, options: CsvOptions) -> Iterator[Table]:
     """The table of a file, or of stdin. Raises InvalidInput where it has no row."""
     if str(source) == "-":
-        yield Table(TextIOWrapper(sys.stdin.buffer, "utf-8-sig", errors="replace", newline=""), 0)
+        yield Table(_text(BufferedReader(sys.stdin.buffer)), 0, options)  # type: ignore[arg-type]
         return
-    with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        yield Table(file, source.stat().st_size)
+    with source.open("rb") as file:
+        yield Table(_text(file), source.stat().st_size, options)
 
 
-def _rows(file: TextIO) -> Iterator[list[str]]:
-    """The cells of each line that has any; a first line without a number is a header. Raises InvalidInput."""
-    try:
-        rows = (line for line in csv.reader(file) if line)
-        first = next(rows, [])
-        if any(_number(cell) is not None for cell in first):
-            yield first
-        yield from rows
-    except csv.Error as error:
-        raise InvalidInput(f"not CSV: {error}: write one row of numbers a line") from error
+def _text(file: BufferedReader) -> TextIOWrapper:
+    return TextIOWrapper(file, encoding_of(file.peek(4)[:4]), errors="replace")
 
 
 def rows_answered(
     client: Client,
     operation: Operation[RequestT, Answer[ItemT], Any],
-    lines: Iterable[list[str]],
+    rows: Iterator[list[float] | Fault],
     fields: Mapping[str, Any],
     seed: int,
 ) -> Iterator[ItemT | FailedItem]:
-    """One item for each line; line i, from 0, has seed + i."""
-    for number, batch in enumerate(batches(lines, BATCH)):
-        rows = [[_number(cell) for cell in line] for line in batch]
-        readable = [index for index, row in enumerate(rows) if None not in row]
-        seeds = [seed + number * BATCH + index for index in readable]
-        part = {"rows": [rows[index] for index in readable], "seeds": seeds, "on_error": "skip"}
-        items: list[ItemT | FailedItem] = []
-        if readable:
-            items = answered(client, operation, built(operation.request, {**fields, **part}))
-        by_index = dict(zip(readable, items, strict=True))
-        yield from (by_index.get(index) or _unreadable(index, line) for index, line in enumerate(batch))
+    """One item for each row. Each has the same seed: its score is its own, whatever its place in the file."""
+    for batch in batches(rows, BATCH):
+        readable = [row for row in batch if not isinstance(row, Fault)]
+        part = {"rows": readable, "seeds": [seed] * len(readable), "on_error": "skip"}
+        items = iter(answered(client, operation, built(operation.request, {**fields, **part})) if readable else [])
+        yield from (_failed(index, row) if isinstance(row, Fault) else next(items) for index, row in enumerate(batch))
 
 
-def _number(cell: str) -> float | None:
-    """The number of a cell, or None where it is no finite one."""
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _unreadable(index: int, line: list[str]) -> FailedItem:
-    column, cell = next((place, cell) for place, cell in enumerate(line, 1) if _number(cell) is None)
-    message = f"column {column} is {cell[:60]!r}, a finite number expected"
-    return FailedItem(index=index, error=ItemError(code=InvalidInput.code, message=message))
+def _failed(index: int, fault: Fault) -> FailedItem:
+    return FailedItem(index=index, error=ItemError(code=InvalidInput.code, message=fault.message))

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from fivefold.csv_dialect import Dialect, column_order
+from fivefold.csv_dialect import Dialect, Fault, column_order
 from fivefold.errors import Invalid, InvalidInput
 from service.arrays import Array
 
@@ -15,18 +14,11 @@ MAX_LISTED_CELLS = 2**20  # 32 MB of Python's numbers
 MAX_REPORTED = 10
 
 
-class Fault(NamedTuple):
-    """The first cell of a row that is no number: its place, and why."""
-
-    column: int
-    message: str
-
-
 @dataclass(frozen=True, eq=False)
 class NumberTable:
     """Rows of numbers, [n, D], or lists where their lengths differ; NaN where a cell is no number.
 
-    `names` are those of a header, `doubtful` where one of them may be a number of a first row. `faults` are by row.
+    `names` are those of a header, `detected` or declared. `faults` are by row.
     `dialect` is that of a CSV body.
     """
 
@@ -34,7 +26,7 @@ class NumberTable:
     names: Sequence[str] = ()
     faults: Mapping[int, Fault] = field(default_factory=dict)
     dialect: Dialect | None = None
-    doubtful: bool = False
+    detected: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,11 +46,7 @@ class NumberTable:
 
     def ordered(self, columns: Sequence[str]) -> Array | list[list[float]]:
         """The rows in the order of the model's `columns`, where both have names. Raises InvalidInput."""
-        if not columns and self.doubtful:
-            raise InvalidInput("the first line has words and numbers: say header=yes, or header=no where it is a row")
-        if not self.names or not columns:
-            return self.rows
-        order = column_order(self.names, columns)
+        order = column_order(self.names, columns, detected=self.detected)
         if order == list(range(len(order))):
             return self.rows
         if isinstance(self.rows, np.ndarray):

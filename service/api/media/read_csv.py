@@ -12,16 +12,16 @@ from fivefold.csv_dialect import (
     DELIMITERS,
     CsvOptions,
     Dialect,
+    Fault,
     cells_of,
     detect,
     encoding_of,
-    fault_of,
-    is_name,
-    number_of,
+    read_row,
     split_rows,
+    width_fault,
 )
 from fivefold.errors import InvalidInput
-from service.api.media.number_table import MAX_CELLS, MAX_LISTED_CELLS, Fault, NumberTable, require_cells, require_rows
+from service.api.media.number_table import MAX_CELLS, MAX_LISTED_CELLS, NumberTable, require_cells, require_rows
 from service.arrays import Array
 
 MAX_COLUMNS = 2**18  # a picture of 3 x 256 x 256 has fewer
@@ -45,8 +45,7 @@ def read_csv(body: bytes, options: CsvOptions, max_rows: int) -> NumberTable:
     faults = _wrong_widths(widths, names)
     cells = _Cells(dialect, separator, names, faults)
     values = np.concatenate([cells.read(rows[start:stop], start) for start, stop in _blocks(widths)])
-    doubtful = options.header == "auto" and not all(map(is_name, names))
-    return NumberTable(_shaped(values, widths), names, faults, dialect, doubtful)
+    return NumberTable(_shaped(values, widths), names, dict(sorted(faults.items())), dialect, options.header == "auto")
 
 
 def _lines(body: bytes, max_rows: int) -> list[str]:
@@ -93,10 +92,7 @@ def _blocks(widths: Sequence[int]) -> Iterator[tuple[int, int]]:
 def _wrong_widths(widths: Sequence[int], names: Sequence[str]) -> dict[int, Fault]:
     """The rows that have not as many cells as the header."""
     wrong = [row for row, width in enumerate(widths) if width != len(names)] if names else []
-    return {
-        row: Fault(0, f"row {row + 1}: {widths[row]} cells given, the header has {len(names)}: give as many")
-        for row in wrong
-    }
+    return {row: width_fault(widths[row], row, names) for row in wrong}
 
 
 def _shaped(values: Array, widths: Sequence[int]) -> Array | list[list[float]]:
@@ -140,11 +136,10 @@ class _Cells:
             return None
 
     def _row(self, line: str, row: int) -> list[float]:
-        cells, decimal = line.split(self.separator), self.dialect.decimal
-        numbers = [number_of(cell, decimal) for cell in cells]
-        if None in numbers:
-            column = numbers.index(None)
-            name = f" ({self.names[column][:60]})" if column < len(self.names) else ""
-            message = f"row {row + 1} column {column + 1}{name}: {fault_of(cells[column], decimal)}"
-            self.faults.setdefault(row, Fault(column, message))
-        return [math.nan if number is None else number for number in numbers]
+        """The numbers of one row; NaN for all cells of one at fault."""
+        cells = line.split(self.separator)
+        numbers = read_row(cells, row, self.dialect, self.names)
+        if isinstance(numbers, Fault):
+            self.faults.setdefault(row, numbers)
+            return [math.nan] * len(cells)
+        return numbers

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fivefold.csv_dialect import Fault
 from fivefold.errors import InvalidInput
-from service.api.media.number_table import Fault, NumberTable, require_cells, require_rows
+from service.api.media.number_table import NumberTable, require_cells, require_rows
 from service.arrays import Array
 
 MAX_DIMENSIONS = 64  # numpy's own limit

@@ -44,7 +44,7 @@ class Rendered:
     @property
     def skips(self) -> bool:
         """Whether the request wants the other items although some have failed."""
-        return self.parameters["on_error"] == "skip"
+        return bool(self.parameters["on_error"] == "skip")
 
 
 def encode(media_type: str, rendered: Rendered) -> Response:
