@@ -63,22 +63,25 @@ def encoding_of(start: bytes) -> str:
 
 def detect(lines: Lines, options: CsvOptions) -> Dialect:
     """The dialect of a table, whose lines are not blank. What `options` state is not detected."""
-    delimiter = {"auto": "", "tab": "\t"}.get(options.delimiter, options.delimiter) or _delimiter(lines)
+    delimiter = _delimiter(lines, options) if options.delimiter == "auto" else options.delimiter.replace("tab", "\t")
     first = next(split_rows(lines, delimiter), [])
     header = options.header == "yes" or (options.header == "auto" and any(map(is_name, first)))
     rows = lines[header:]
+    trailing = bool(rows) and all(line.rstrip(" \n").endswith(delimiter) for line in rows)
+    if trailing and header and first[-1].strip():  # each row lacks its last value, unless that has no name
+        trailing = len(next(split_rows(rows, delimiter))) > len(first)
     decimal = _decimal(rows, delimiter) if options.decimal == "auto" else options.decimal
-    return Dialect(
-        delimiter, decimal, header, bool(rows) and all(line.rstrip(" ").endswith(delimiter) for line in rows)
-    )
+    return Dialect(delimiter, decimal, header, trailing)
 
 
-def _delimiter(lines: Lines) -> str:
-    """The one that most of the first lines have, outside of quotes."""
-    sample = ["".join(line.split('"')[::2]) for line in lines[:SAMPLED_LINES]]
+def _delimiter(lines: Lines, options: CsvOptions) -> str:
+    """The one that most of the first lines have, outside of quotes; a decimal comma is none where nothing is quoted."""
+    quoted = [line.split('"') for line in lines[:SAMPLED_LINES]]
+    sample = ["".join(parts[::2]) for parts in quoted]
     counts = {delimiter: sum(delimiter in line for line in sample) for delimiter in DELIMITERS}
     found = max(counts, key=lambda delimiter: counts[delimiter])
-    return found if counts[found] else ","
+    is_comma = not counts[found] or found == ","
+    return found if not is_comma else ";" if options.decimal == "," and max(map(len, quoted)) == 1 else ","
 
 
 def _decimal(rows: Lines, delimiter: str) -> str:
@@ -197,7 +200,7 @@ def column_order(names: Sequence[str], columns: Sequence[str], *, detected: bool
 
 
 def _way_out(columns: Sequence[str]) -> str:
-    return f"give the {len(columns)} columns {_listed(columns)}, in any order, or no header"
+    return f"give the {len(columns)} columns {_listed(columns)} in any order; header=no where the first line is a row"
 
 
 def _listed(names: Sequence[str]) -> str:

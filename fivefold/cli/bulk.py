@@ -54,7 +54,7 @@ def pictures_answered(
     fields: Mapping[str, Any],
     seed: int,
 ) -> Iterator[tuple[Path, ItemT | FailedItem]]:
-    """Each file with its item; each has the same seed. A single bad file raises InvalidInput, one of several does not."""
+    """Each file with its item, all with this seed. A single bad file raises InvalidInput, one of several does not."""
     on_error = "skip" if len(files) > 1 else "fail"
     for batch in batches(files, PICTURES):
         images = [Image.open(file) for file in batch]

@@ -30,9 +30,10 @@ class Table:
     The first lines tell its dialect. Raises InvalidInput where there is no row.
     """
 
-    def __init__(self, file: TextIOWrapper, size_bytes: int, options: CsvOptions) -> None:
+    def __init__(self, file: BufferedReader, size_bytes: int, options: CsvOptions) -> None:
         self._file, self._size_bytes, self._options = file, size_bytes, options
-        lines = (line for line in file if line.strip(" \n"))
+        self._text = TextIOWrapper(file, encoding_of(file.peek(4)[:4]), errors="replace")
+        lines = (line for line in self._text if line.strip(" \n"))
         sample = list(islice(lines, BATCH))
         self.dialect = detect(sample, options)
         rows = (cells_of(row, self.dialect) for row in split_rows(chain(sample, lines), self.dialect.delimiter))
@@ -53,21 +54,17 @@ class Table:
 
     def share_read(self) -> float:
         """From 0 to 1; 0 where the size is not known."""
-        return self._file.buffer.tell() / self._size_bytes if self._size_bytes else 0.0
+        return self._file.tell() / self._size_bytes if self._size_bytes else 0.0
 
 
 @contextmanager
 def opened(source: Path, options: CsvOptions) -> Iterator[Table]:
     """The table of a file, or of stdin. Raises InvalidInput where it has no row."""
     if str(source) == "-":
-        yield Table(_text(BufferedReader(sys.stdin.buffer)), 0, options)  # type: ignore[arg-type]
+        yield Table(BufferedReader(sys.stdin.buffer), 0, options)  # type: ignore[arg-type]
         return
     with source.open("rb") as file:
-        yield Table(_text(file), source.stat().st_size, options)
-
-
-def _text(file: BufferedReader) -> TextIOWrapper:
-    return TextIOWrapper(file, encoding_of(file.peek(4)[:4]), errors="replace")
+        yield Table(file, source.stat().st_size, options)
 
 
 def rows_answered(
