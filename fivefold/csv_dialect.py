@@ -22,7 +22,8 @@ DELIMITERS = (";", "\t", "|", ",")
 NUMERIC = frozenset("0123456789+-.,eE _'")
 INFINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity"))
 SAMPLED_LINES = 10
-MAX_DIGITS = 1000
+SAMPLED_CHARACTERS = 10_000
+PLAIN = b"0123456789+-.eE, \t"  # what decimal numbers are written with
 
 Lines = Sequence[str]
 
@@ -76,12 +77,12 @@ def detect(lines: Lines, options: CsvOptions) -> Dialect:
 
 def _delimiter(lines: Lines, options: CsvOptions) -> str:
     """The one that most of the first lines have, outside of quotes; a decimal comma is none where nothing is quoted."""
-    quoted = [line.split('"') for line in lines[:SAMPLED_LINES]]
-    sample = ["".join(parts[::2]) for parts in quoted]
+    quoted = "\n".join(line[:SAMPLED_CHARACTERS] for line in lines[:SAMPLED_LINES]).split('"')
+    sample = "".join(quoted[::2]).split("\n")
     counts = {delimiter: sum(delimiter in line for line in sample) for delimiter in DELIMITERS}
     found = max(counts, key=lambda delimiter: counts[delimiter])
     is_comma = not counts[found] or found == ","
-    return found if not is_comma else ";" if options.decimal == "," and max(map(len, quoted)) == 1 else ","
+    return found if not is_comma else ";" if options.decimal == "," and len(quoted) == 1 else ","
 
 
 def _decimal(rows: Lines, delimiter: str) -> str:
@@ -125,17 +126,17 @@ def cells_of(row: list[str], dialect: Dialect) -> list[str]:
     return row[:-1] if dialect.trailing_delimiter and len(row) > 1 and not row[-1].strip() else row
 
 
-def number_of(cell: str, decimal: str) -> float | None:
-    """The finite decimal number in a cell, or None."""
-    if decimal == ",":
-        cell = "x" if "." in cell else cell.replace(",", ".")
-    if len(cell) > MAX_DIGITS or "_" in cell or not cell.isascii():
+def numbers_of(cells: Sequence[str], decimal: str) -> list[float] | None:
+    """The numbers of cells of which each holds a finite decimal one; None for others. The cost is linear."""
+    text = "".join(cells)
+    if text.encode().translate(None, PLAIN) or (decimal == "," and "." in text):
         return None
     try:
-        number = float(cell)
+        numbers = [float(cell.replace(",", ".")) for cell in cells] if decimal == "," else [*map(float, cells)]
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    finite = math.isfinite(sum(numbers)) or all(map(math.isfinite, numbers))  # a sum alone may overflow
+    return numbers if finite else None
 
 
 class Fault(NamedTuple):
@@ -149,13 +150,20 @@ def read_row(cells: Sequence[str], row: int, dialect: Dialect, names: Sequence[s
     """The numbers of row `row`, counted from 0."""
     if names and len(cells) != len(names):
         return width_fault(len(cells), row, names)
-    numbers = [number_of(cell, dialect.decimal) for cell in cells]
-    found = [number for number in numbers if number is not None]
-    if len(found) == len(numbers):
-        return found
-    column = numbers.index(None)
+    if (numbers := numbers_of(cells, dialect.decimal)) is not None:
+        return numbers
+    column = _first_bad(cells, dialect.decimal)
     name = f" ({names[column][:60]})" if names else ""
     return Fault(column, f"row {row + 1} column {column + 1}{name}: {_reason(cells[column], dialect.decimal)}")
+
+
+def _first_bad(cells: Sequence[str], decimal: str) -> int:
+    """The place of the first cell without a number, by bisection: all numbers before it are read at once."""
+    low, high = 0, len(cells)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if numbers_of(cells[low:middle], decimal) is None else (middle, high)
+    return low
 
 
 def width_fault(width: int, row: int, names: Sequence[str]) -> Fault:
@@ -169,13 +177,13 @@ def _reason(cell: str, decimal: str) -> str:
     if word in MISSING:
         return f"the value is missing, {shown} given: a number expected"
     other = "." if decimal == "," else ","
-    if other in cell and number_of(cell, other) is not None:
+    if other in cell and numbers_of([cell], other) is not None:
         return f'{shown} given, a number with "{decimal}" before its fraction expected: see the option decimal'
     return f"{shown} given, {'a finite number' if _is_infinite(word) else 'a number'} expected"
 
 
 def _is_infinite(word: str) -> bool:
-    return word in INFINITE or (len(word) <= MAX_DIGITS and "e" in word and NUMERIC.issuperset(word))
+    return word in INFINITE or ("e" in word and not word.encode().translate(None, PLAIN))
 
 
 def column_order(names: Sequence[str], columns: Sequence[str], *, detected: bool) -> list[int]:

@@ -57,7 +57,8 @@ class NumberTable:
 def require_cells(cells: int, limit: int = MAX_CELLS) -> None:
     """Raises InvalidInput for more cells than a table may have."""
     if cells > limit:
-        raise InvalidInput(f"{cells} cells given, the limit is {limit}: send several requests")
+        kind = "" if limit == MAX_CELLS else " in rows of unequal length"
+        raise InvalidInput(f"{cells} cells{kind} given, the limit is {limit}: send several requests")
 
 
 def require_rows(rows: int, max_rows: int) -> None:

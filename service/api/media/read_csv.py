@@ -10,6 +10,7 @@ import orjson
 
 from fivefold.csv_dialect import (
     DELIMITERS,
+    PLAIN,
     CsvOptions,
     Dialect,
     Fault,
@@ -27,7 +28,6 @@ from service.arrays import Array
 MAX_COLUMNS = 2**18  # a picture of 3 x 256 x 256 has fewer
 BLOCK_CELLS = 2**16
 UNIT = "\x1f"  # stands between cells that were in quotes
-PLAIN = b"0123456789+-.eE, \t"
 NEGATIVE_ZERO, BLANKS = ",-0,", str.maketrans("", "", " \t")
 
 
@@ -44,7 +44,11 @@ def read_csv(body: bytes, options: CsvOptions, max_rows: int) -> NumberTable:
     require_cells(sum(widths), MAX_CELLS if len(set(widths)) == 1 else MAX_LISTED_CELLS)
     faults = _wrong_widths(widths, names)
     cells = _Cells(dialect, separator, names, faults)
-    values = np.concatenate([cells.read(rows[start:stop], start) for start, stop in _blocks(widths)])
+    values, end = np.empty(sum(widths)), 0
+    for start, stop in _blocks(widths):
+        block = cells.read(rows[start:stop], start)
+        values[end : end + len(block)] = block
+        end += len(block)
     return NumberTable(_shaped(values, widths), names, dict(sorted(faults.items())), dialect, options.header == "auto")
 
 
@@ -131,9 +135,10 @@ class _Cells:
         if content.translate(None, PLAIN) or (b"-0" in content and NEGATIVE_ZERO in f",{text},".translate(BLANKS)):
             return None  # it has words
         try:
-            return np.fromiter(orjson.loads(b"[%b]" % content), np.float64)
+            numbers = orjson.loads(b"[%b]" % content)
         except orjson.JSONDecodeError:  # an empty cell, +1, .5 or 007
             return None
+        return np.fromiter(numbers, np.float64) if numbers else None  # one empty cell
 
     def _row(self, line: str, row: int) -> list[float]:
         """The numbers of one row; NaN for all cells of one at fault."""
