@@ -63,9 +63,12 @@ def test_one_bad_item_of_many_can_be_skipped(http: httpx.Client) -> None:
     assert [item.index for item in parsed.items] == [0, 1, 2]
     assert parsed.items[1].error.code == "invalid_input"
     assert [item.row[0] for item in parsed.results] == [3, 7]
-    refused = http.post(SCALE, json=body, headers={"accept": "application/x-npy"})
-    assert refused.status_code == 422
-    assert "accept application/json" in refused.json()["detail"]
+    array = http.post(SCALE, json=body, headers={"accept": "application/x-npy"})
+    np.testing.assert_array_equal(np.load(io.BytesIO(array.content))[:, 0], [3, np.nan, 7])
+    assert array.headers["fivefold-failed"] == "1"
+    table = http.post(SCALE, json=body, headers={"accept": "text/csv"}).text.splitlines()
+    assert [line.rpartition(",")[2] for line in table[:2]] == ["error", ""]
+    assert table[2].startswith(",,,,invalid_input: 2 numbers given")
 
 
 def test_a_row_that_raises_or_is_not_finite_fails_alone(http: httpx.Client) -> None:

@@ -100,7 +100,7 @@ def test_a_word_in_a_table_is_named_by_row_and_column(http: httpx.Client) -> Non
     lines = ["1,2,3,4"] * 20
     lines[16] = "1,2,three,4"
     answer = post(http, SCALE, "\n".join(["a,b,c,d", *lines]), "text/csv")
-    assert_refused(answer, 422, "invalid_input", "row 17 column 3: 'three' given, a number expected")
+    assert_refused(answer, 422, "invalid_input", "row 17 column 3 (c): 'three' given, a number expected")
     assert answer.json()["errors"][0]["place"] == "rows.16.2"
 
 

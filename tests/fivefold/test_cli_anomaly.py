@@ -42,7 +42,7 @@ def test_each_picture_has_the_scores_that_the_client_gives(client: Client, photo
     done = run("anomaly", photos, "--seed", 5, "--alpha", 0.1)
     bad, *rows = csv.DictReader(io.StringIO(done.stdout))
     images = [Image.open(row["input"]) for row in rows]
-    wanted = client.vae_anomaly(images=images, seed=6, alpha=0.1).results
+    wanted = client.vae_anomaly(images=images, seeds=[5] * len(images), alpha=0.1).results
     assert done.exit_code == 1
     assert bad["error"].startswith("invalid_input: not a readable image")
     assert [float(row["p_value"]) for row in rows] == [item.p_value for item in wanted]
@@ -80,9 +80,12 @@ def test_rows_of_a_table_are_scored_by_the_model_of_their_width(client: Client, 
     (tmp_path / "data.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows) + "1,2,x\n")
     done = run("anomaly", tmp_path / "data.csv", "--out", tmp_path / "report.html")
     *scored, bad = csv.DictReader(io.StringIO(done.stdout))
-    wanted = client.vae_anomaly(model="vae-shuttle", rows=rows).results
+    wanted = client.vae_anomaly(model="vae-shuttle", rows=rows, seeds=[0] * len(rows)).results
     assert [float(row["score_nats"]) for row in scored] == [item.score_nats for item in wanted]
-    assert (scored[0]["input"], bad["error"]) == ("row 1", "invalid_input: column 3 is 'x', a finite number expected")
+    assert (scored[0]["input"], bad["error"]) == (
+        "row 1",
+        "invalid_input: row 21 column 3: 'x' given, a number expected",
+    )
     assert (tmp_path / "report.html").read_text().count("<tr") == 1 + 21
     assert done.stderr.splitlines()[-1] == "1 of 21 inputs have no result: see their errors"
 

@@ -36,12 +36,12 @@ def test_every_row_gets_the_score_that_the_client_gives_across_requests(client: 
     (tmp_path / "data.csv").write_text(lines(count))
     good("score", tmp_path / "data.csv", "-o", tmp_path / "scores.csv", "--seed", 5)
     rows = (shipped.shuttle_rows(500) * 2)[:count]
-    wanted = client.flow_log_likelihood(model="flow-shuttle", rows=rows, seed=5)
+    wanted = client.flow_log_likelihood(model="flow-shuttle", rows=rows, seeds=[5] * count)
     assert scores((tmp_path / "scores.csv").read_text()) == [item.log_prob_nats for item in wanted.results]
 
 
 def test_the_model_is_chosen_by_the_width_and_a_header_is_passed_over() -> None:
-    with_header = good("score", "-", given=f"a,b,c,d,e,f,g,h,i\n\n{ROW}\n").stdout
+    with_header = good("score", "-", given=f"V1,V2,V3,V4,V5,V6,V7,V8,V9\n\n{ROW}\n").stdout
     assert with_header == good("score", "-", "--model", "flow-shuttle", given=f"\ufeff{ROW}\r\n".encode()).stdout
     assert len(scores(with_header)) == 1
 
@@ -52,13 +52,13 @@ def test_a_bad_row_gets_an_error_in_its_place() -> None:
     assert done.exit_code == 1
     assert done.stderr == "3 of 5 rows have no result: see their errors\n"
     assert short["error"] == "invalid_input: 3 numbers given, 9 expected: send 9 numbers"
-    assert text["error"] == "invalid_input: column 9 is 'x', a finite number expected"
-    assert infinite["error"] == "invalid_input: column 9 is 'nan', a finite number expected"
-    assert (first["error"], last["error"], last["row"], last["seed"]) == ("", "", "5", "4")
+    assert text["error"] == "invalid_input: row 3 column 9: 'x' given, a number expected"
+    assert infinite["error"] == "invalid_input: row 4 column 9: the value is missing, 'nan' given: a number expected"
+    assert (first["error"], last["error"], last["row"], last["seed"]) == ("", "", "5", "0")
 
 
 def test_rows_that_are_all_bad_get_an_error_each() -> None:
-    done = run("score", "-", "--json", given=f"{ROW[:-2]}x\n" + "1e200,0,92,0,24,3,55,69,14\n" * 12)
+    done = run("score", "-", "--json", given=f"{ROW[:-2]}nan\n" + "1e200,0,92,0,24,3,55,69,14\n" * 12)
     assert done.exit_code == 1
     errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
     assert len(errors) == 13
