@@ -68,7 +68,7 @@ def test_one_bad_item_of_many_can_be_skipped(http: httpx.Client) -> None:
     assert array.headers["fivefold-failed"] == "1"
     table = http.post(SCALE, json=body, headers={"accept": "text/csv"}).text.splitlines()
     assert [line.rpartition(",")[2] for line in table[:2]] == ["error", ""]
-    assert table[2].startswith(",,,,invalid_input: 2 numbers given")
+    assert table[2].startswith(',,,,"invalid_input: 2 numbers given')
 
 
 def test_a_row_that_raises_or_is_not_finite_fails_alone(http: httpx.Client) -> None:
