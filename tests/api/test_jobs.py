@@ -117,6 +117,15 @@ def test_bodies_of_any_media_type_become_jobs(http: httpx.Client) -> None:
     assert (item["seed"], item["row"]) == (7, [1, 3, 5, 7])
 
 
+@pytest.mark.parametrize("bad", ["0,,2,3", "0,x,2,3", "0,1"])
+def test_a_row_that_cannot_be_read_is_an_error_of_the_stored_job_too(http: httpx.Client, bad: str) -> None:
+    headers = {"content-type": "text/csv"}
+    answer = http.post(f"{SCALE}?on_error=skip", content=f"0,1,2,3\n{bad}\n", headers=headers | ASYNC)
+    first, second = finished(http, answer.headers["location"])["result"]["items"]
+    assert first["row"] == [1, 3, 5, 7]
+    assert second["error"]["code"] == "invalid_input"
+
+
 def test_a_drawn_seed_is_kept_with_the_job(http: httpx.Client) -> None:
     result = finished(http, submit(http, COUNT, {"n": 2}))["result"]
     assert [item["seed"] - result["parameters"]["seed"] for item in result["items"]] == [0, 1]

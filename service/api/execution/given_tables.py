@@ -8,15 +8,21 @@ from service.api.media.number_table import NumberTable
 from service.families.pipeline import Prepared
 
 
-def with_model_columns(request: SeededRequest, model: Model) -> tuple[SeededRequest, NumberTable | None]:
+def with_model_columns(
+    request: SeededRequest, model: Model, *, stored: bool
+) -> tuple[SeededRequest, NumberTable | None]:
     """The request with plain numbers, and the table that it came with. Raises InvalidInput for names of other columns.
 
-    Only rows have the model's columns; latents have none.
+    Only rows have the model's columns; latents have none. In a request that is `stored` as JSON, which has no NaN, a
+    row at fault is an empty list.
     """
     for place in sorted(request.data & request.model_fields_set):
         if isinstance(table := getattr(request, place), NumberTable):
             columns = getattr(model.manifest.params, "columns", ()) if place == "rows" else ()
-            return request.model_copy(update={place: table.ordered(columns)}), table
+            rows = table.ordered(columns)
+            if stored and table.faults:
+                rows = [[] if index in table.faults else list(row) for index, row in enumerate(rows)]
+            return request.model_copy(update={place: rows}), table
     return request, None
 
 

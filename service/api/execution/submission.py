@@ -65,7 +65,7 @@ async def prepare(
     """
     served = await context.catalogue.find(asked.model, pipeline.operation.family)
     request = effective(asked, str(served.model.ref), caller.idempotency_key)
-    request, table = with_model_columns(request, served.model)
+    request, table = with_model_columns(request, served.model, stored=caller.detached)
     prepared = await offload.run(lambda: pipeline.prepare(request, served.model), large=large)
     if prepared.count > (limit := context.settings.max_rows):
         raise InvalidInput(f"{prepared.count} items given, the limit is {limit}: send several requests")
