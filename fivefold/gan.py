@@ -2,26 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from fivefold.images import Image
+from fivefold.items import KeepRead
 from fivefold.operation import (
     APNG_TYPE,
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
     PNG_TYPE,
-    AcceptArrays,
     Answer,
     AnyOperation,
     Chunk,
-    InputRequest,
     Item,
+    Name,
     NumberLists,
+    Numbers,
     Operation,
     SamplingRequest,
-    Seed,
+    ScoredInputRequest,
     SeededRequest,
+    SeedPair,
     Wire,
 )
 
@@ -33,7 +35,7 @@ Truncation = Annotated[
 class Conditioned(Wire):
     """What is drawn: a class, and how far from its mean."""
 
-    class_name: str | None = Field(None, alias="class", description="a class of the model; omitted: drawn by the seed")
+    class_name: Name | None = Field(None, alias="class", description="a class of the model; omitted: drawn by the seed")
     truncation: Truncation = 1.0
 
 
@@ -67,8 +69,8 @@ class GanInterpolateRequest(SeededRequest, Conditioned):
 
     data = frozenset({"latents"})
 
-    seeds: list[Seed] | None = Field(None, min_length=2, max_length=2, description="the seeds of both ends")
-    latents: Annotated[list[list[FiniteFloat]], Field(min_length=2, max_length=2), AcceptArrays] | None = Field(
+    seeds: SeedPair | None = Field(None, description="the seeds of both ends")
+    latents: Annotated[list[Numbers], Field(min_length=2, max_length=2, fail_fast=True), KeepRead] | None = Field(
         None, description="z of both ends"
     )
     frames: Annotated[int, Field(ge=2, le=64)] = 8
@@ -83,10 +85,10 @@ class GanFrame(Item):
     position: float
 
 
-class GanScoreRequest(InputRequest):
+class GanScoreRequest(ScoredInputRequest):
     """How real does the critic find each image, as one of a class?"""
 
-    class_name: str | None = Field(
+    class_name: Name | None = Field(
         None, alias="class", description="omitted: judged as each class, and the best is answered: percentiles rise"
     )
 

@@ -10,6 +10,7 @@ from starlette.types import Receive
 from fivefold.errors import InvalidInput, PayloadTooLarge, UnsupportedMediaType
 from fivefold.images import Image
 from fivefold.operation import CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, SeededRequest
+from service.api.media.json_body import read_json
 from service.api.media.number_tables import read_csv, read_npy
 from service.api.media.problem_json import validate
 
@@ -50,7 +51,7 @@ def read_request(operation: AnyOperation, content_type: str, query_string: bytes
     if media_type == JSON_TYPE:
         if query_string and (query := QueryParams(query_string)):
             raise InvalidInput(f"{len(query)} query parameters given beside a JSON body: put them into the body")
-        return validate(model, lambda: model.model_validate_json(body or b"{}", strict=True))
+        return read_json(model, body)
     if media_type not in operation.bodies:
         raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; {_accepted(operation)}")
     return _read_table_or_picture(operation, media_type, QueryParams(query_string), body)

@@ -28,7 +28,7 @@ def check_vocabulary(tokens: Sequence[int], model: Model) -> list[int]:
 
 def require_nonempty(tokens: Sequence[int], model: Model) -> list[int]:
     """The tokens. Raises InvalidInput where there is none, or one is not in the model's vocabulary."""
-    if not tokens:
+    if not len(tokens):
         raise InvalidInput("0 tokens given, 1 or more expected: send some text")
     return check_vocabulary(tokens, model)
 
