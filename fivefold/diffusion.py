@@ -15,7 +15,6 @@ from fivefold.operation import (
     Chunk,
     InputRequest,
     Item,
-    Name,
     Operation,
     SamplingRequest,
     Wire,
@@ -35,7 +34,7 @@ class Steering(Wire):
 
     solver: Solver = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1, le=1000)] = 15
-    class_name: Name | None = Field(None, alias="class", description="a class of the model; omitted: any")
+    class_name: str | None = Field(None, alias="class", description="a class of the model; omitted: any")
     guidance: Annotated[float, Field(ge=0, le=20)] = 1.0
 
 

@@ -16,7 +16,6 @@ from fivefold.operation import (
     AnyOperation,
     Chunk,
     Item,
-    Name,
     NumberLists,
     Numbers,
     Operation,
@@ -35,7 +34,7 @@ Truncation = Annotated[
 class Conditioned(Wire):
     """What is drawn: a class, and how far from its mean."""
 
-    class_name: Name | None = Field(None, alias="class", description="a class of the model; omitted: drawn by the seed")
+    class_name: str | None = Field(None, alias="class", description="a class of the model; omitted: drawn by the seed")
     truncation: Truncation = 1.0
 
 
@@ -88,7 +87,7 @@ class GanFrame(Item):
 class GanScoreRequest(ScoredInputRequest):
     """How real does the critic find each image, as one of a class?"""
 
-    class_name: Name | None = Field(
+    class_name: str | None = Field(
         None, alias="class", description="omitted: judged as each class, and the best is answered: percentiles rise"
     )
 

@@ -19,8 +19,6 @@ EVENT_STREAM_TYPE = "text/event-stream"
 MAX_NUMBERS = 2**18  # of one item
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
-Name = Annotated[str, Field(max_length=200)]
-"""Of a model or a class."""
 Priority = Literal["interactive", "normal", "bulk"]
 OperationScope = Literal["generate", "score"]
 
@@ -49,10 +47,15 @@ class Request(Wire):
     data: ClassVar[frozenset[str]] = frozenset()
     """The fields that hold the data itself: every other field is echoed as an effective parameter."""
 
-    model: Name | None = Field(None, description='"name" or "name@version"; default: the default model of the family')
+    model: str | None = Field(None, description='"name" or "name@version"; default: the default model of the family')
     deadline_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = Field(None, description="ms from arrival")
     priority: Priority = Field("normal", description="a class with a weight, not an absolute order")
     on_error: Literal["fail", "skip"] = Field("fail", description="what one bad input does to the others")
+
+    @property
+    def gives_numbers(self) -> bool:
+        """Whether its items are numbers of any size, which a model can answer with NaN or an infinity."""
+        return any(getattr(self, name) is not None for name in ("rows", "latents") if name in self.data)
 
 
 class SeededRequest(Request):

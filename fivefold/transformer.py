@@ -21,7 +21,7 @@ from fivefold.operation import (
 
 MAX_CHARACTERS = 100_000
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-Token = Annotated[int, Field(ge=0, lt=2**31)]
+Token = Annotated[int, Field(ge=0)]
 Tokens = Annotated[list[Token], Field(max_length=MAX_CHARACTERS, fail_fast=True)]
 StopText = Annotated[str, Field(min_length=1, max_length=64)]
 FinishReason = Literal["stop", "length", "end_of_text"]

@@ -38,7 +38,7 @@ def read_json(model: type[ModelT], body: bytes) -> ModelT:
 def _is_reread(error: ErrorDetails, model: type[BaseModel]) -> bool:
     """Whether an error is that of an item, or of a number that is an integer after all."""
     place = error["loc"]
-    return (len(place) > 1 and place[0] in item_readers(model)) or is_whole(error["input"])
+    return (len(place) > 1 and place[0] in item_readers(model)) or is_whole(error)
 
 
 def _read_by_item(model: type[ModelT], body: bytes) -> ModelT:

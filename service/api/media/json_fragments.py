@@ -21,11 +21,11 @@ def cut_object(body: bytes, names: tuple[str, ...]) -> Mapping[str, bytes]:
     try:
         fields = msgspec.json.decode(body, type=_fields(names))
     except RecursionError:
-        raise InvalidInput("Invalid JSON: nested too deeply: send one list for each item") from None
+        raise InvalidInput.at("", "Invalid JSON: nested too deeply: send one list for each item") from None
     except msgspec.MsgspecError as error:
         if (plain := _with_decimals(body)) != body:
             return cut_object(plain, names)
-        raise InvalidInput(f"Invalid JSON: {error}; the fields are {', '.join(names)}") from error
+        raise InvalidInput.at("", f"Invalid JSON: {error}; the fields are {', '.join(names)}") from error
     values = {name: bytes(getattr(fields, f"f{index}")) for index, name in enumerate(names)}
     return {name: value for name, value in values.items() if value}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
 from fivefold.errors import Invalid
 from fivefold.items import MAX_ITEMS, ReadItems, UnreadableItem
@@ -45,7 +45,7 @@ class ItemReader:
             if len(invalid) == MAX_REPORTED and not skip:
                 break
         if invalid and not skip:
-            raise refusal(invalid)
+            raise refusal(invalid, complete=len(items) == len(entries))
         return items if table.rows is None or table.filled < len(items) else table.rows
 
     def _read(self, entry: bytes) -> Any:
@@ -55,10 +55,12 @@ class ItemReader:
         try:
             value = self._item.validate_json(entry, strict=True)
         except ValidationError as error:
-            if not is_whole(error.errors(include_url=False)[0]["input"]):
+            if not is_whole(error.errors(include_url=False)[0]):
                 raise
             value = self._item.validate_python(with_integers(from_json(entry)), strict=True)
-        return value if self._dtype is None else np.array(value, self._dtype)
+        with suppress(OverflowError):  # an integer that no model has a use for
+            return value if self._dtype is None else np.array(value, self._dtype)
+        return value
 
     def _check_size(self, entry: bytes) -> None:
         """Raises ValidationError for what would be built only to be refused."""
@@ -92,16 +94,20 @@ class _Table:
         return self.rows[self.filled - 1]
 
 
-def is_whole(value: object) -> bool:
-    """An integer as JSON Schema has it, which Python reads as a float: 2.0."""
-    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+def is_whole(error: ErrorDetails) -> bool:
+    """Whether what is refused as no integer is one as JSON Schema has it: 2.0."""
+    return error["type"] == "int_type" and _whole(error["input"])
 
 
 def with_integers(value: Any) -> Any:
     """The same with every whole float as an integer, which every field of floats takes, too."""
     if isinstance(value, list):
         return [with_integers(inner) for inner in value]
-    return int(value) if is_whole(value) else value
+    return int(value) if _whole(value) else value
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
 
 
 def _too_large(message: str) -> ValidationError:

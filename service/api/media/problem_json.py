@@ -41,9 +41,10 @@ OWN_WORDS = ("missing", "json_invalid", "too_large")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def status_of(error: type[FivefoldError]) -> int:
-    """The status of an error's class, or of the nearest ancestor that has one."""
-    return next(STATUS[parent] for parent in error.__mro__ if parent in STATUS)
+def status_of(error: FivefoldError) -> int:
+    """The status of an error's class, or of the nearest ancestor that has one; that of bad input where it is one."""
+    kind = errors.InvalidInput if isinstance(error, errors.RowNotFinite) and error.of_input else type(error)
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
 
 
 def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
     return {
         "type": f"urn:fivefold:problem:{error.code}",
         "title": error.title,
-        "status": status_of(type(error)),
+        "status": status_of(error),
         "detail": error.message,
         "code": error.code,
         "request_id": request_id,
@@ -87,10 +88,10 @@ def invalid_input_of(error: ValidationError, model: type[BaseModel]) -> InvalidI
     return refusal([Invalid(place=place_of(one), message=message_of(one, model)) for one in found])
 
 
-def refusal(invalid: Sequence[Invalid]) -> InvalidInput:
-    """All of these as one error, at most ten places."""
+def refusal(invalid: Sequence[Invalid], *, complete: bool = True) -> InvalidInput:
+    """These as one error, at most ten places; it is not `complete` where more were not looked for."""
     first = f"{invalid[0].place}: {invalid[0].message}" if invalid[0].place else invalid[0].message
-    more = f" (and {len(invalid) - 1} more)" if len(invalid) > 1 else ""
+    more = f" (and {'' if complete else 'at least '}{len(invalid) - 1} more)" if len(invalid) > 1 else ""
     return InvalidInput(first + more, invalid=invalid[:MAX_REPORTED])
 
 

@@ -1,7 +1,7 @@
 """Request bodies, read within their limit: JSON, NPY, CSV and pictures become one validated request."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
@@ -77,10 +77,14 @@ def _from_query(model: type[SeededRequest], query: QueryParams) -> dict[str, Any
 
 def _from_text(kind: Any, texts: list[str]) -> Any:
     """Texts as pydantic takes them: it reads numbers from text by itself, but not the numbers of a Literal."""
-    if get_origin(kind) is list or any(get_origin(part) is list for part in get_args(kind)):
+    if _is_list(kind) or any(map(_is_list, get_args(kind))):
         return texts
     choices = {str(choice): choice for choice in get_args(kind)} if get_origin(kind) is Literal else {}
     return choices.get(texts[-1], texts[-1])
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is list
 
 
 READERS: Mapping[str, Callable[[bytes], Any]] = {
