@@ -1,4 +1,4 @@
-"""`python -m tests.answers record [--only PATTERN ...] | compare [--base COMMIT]`: record what the service answers, or compare two trees.
+"""`python -m tests.answers record [--only PATTERN ...] | compare [--base COMMIT]`: record answers, compare two trees.
 
 `record` writes the files that the tests compare with. `compare` runs the service of another commit and that of this
 tree side by side: for a machine of another scope than the recorded one.
