@@ -26,7 +26,9 @@ OperationScope = Literal["generate", "score"]
 class Wire(BaseModel):
     """A value on the wire: unknown fields are refused, and so are NaN and the infinities."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, ser_json_inf_nan="constants"
+    )
 
 
 Numbers = Annotated[list[FiniteFloat], Field(max_length=MAX_NUMBERS, fail_fast=True)]
