@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, from_json
 
 from fivefold.errors import InvalidInput
-from fivefold.items import KeepRead
+from fivefold.items import MAX_ITEMS, KeepRead
 from service.api.media.json_fragments import cut_object
 from service.api.media.json_items import SMALL_BYTES, ItemReader, is_whole, with_integers
 from service.api.media.problem_json import invalid_input_of, validate
@@ -19,20 +19,20 @@ MAX_ENTRIES = 2**17  # of a field that holds no items
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_json(model: type[ModelT], body: bytes) -> ModelT:
-    """A request. An integer is what JSON Schema calls one: 2.0, too. Raises InvalidInput.
+def read_json(model: type[ModelT], body: bytes, max_items: int = MAX_ITEMS) -> ModelT:
+    """A request of at most so many items. An integer is what JSON Schema calls one: 2.0, too. Raises InvalidInput.
 
     Of a request that skips bad items, an item that cannot be read is an UnreadableItem.
     """
     body = body.removeprefix(BYTE_ORDER_MARK) or b"{}"
     if len(body) > SMALL_BYTES:
-        return _read_by_item(model, body)
+        return _read_by_item(model, body, max_items)
     try:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         if not any(_is_reread(one, model) for one in error.errors(include_url=False)):
             raise invalid_input_of(error, model) from error
-        return _read_by_item(model, body)
+        return _read_by_item(model, body, max_items)
 
 
 def _is_reread(error: ErrorDetails, model: type[BaseModel]) -> bool:
@@ -41,12 +41,12 @@ def _is_reread(error: ErrorDetails, model: type[BaseModel]) -> bool:
     return (len(place) > 1 and place[0] in item_readers(model)) or is_whole(error)
 
 
-def _read_by_item(model: type[ModelT], body: bytes) -> ModelT:
+def _read_by_item(model: type[ModelT], body: bytes, max_items: int) -> ModelT:
     fragments, readers = cut_object(body, _names(model)), item_readers(model)
     skip = fragments.get("on_error") == b'"skip"'
     items = {name: raw for name, raw in fragments.items() if name in readers and raw.startswith(b"[")}
     fields = {name: _field(name, raw) for name, raw in fragments.items() if name not in items}
-    fields |= {name: readers[name].read(raw, skip=skip) for name, raw in items.items()}
+    fields |= {name: readers[name].read(raw, max_items, skip=skip) for name, raw in items.items()}
     return validate(model, lambda: model.model_validate(fields, strict=True))
 
 

@@ -41,10 +41,16 @@ def _with_decimals(body: bytes) -> bytes:
 
 def cut_array(array: bytes, most: int) -> list[Raw]:
     """The entries of an array. Raises InvalidInput where there are more than `most`, before any of them is read."""
-    if array.count(b",") >= max(most, FEW_ENTRIES) and (count := count_entries(array)) > most:
-        raise InvalidInput(f"{count} given: list should have at most {most} items")
+    if array.count(b",") >= FEW_ENTRIES:
+        _check_count(count_entries(array), most)
     entries: list[Raw] = msgspec.json.decode(array, type=list[Raw])
+    _check_count(len(entries), most)
     return entries
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise InvalidInput(f"{count} items given, the limit is {most}: send several requests")
 
 
 def count_entries(array: bytes) -> int:

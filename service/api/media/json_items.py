@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
 from fivefold.errors import Invalid
-from fivefold.items import MAX_ITEMS, ReadItems, UnreadableItem
+from fivefold.items import ReadItems, UnreadableItem
 from service.api.media.json_fragments import cut_array
 from service.api.media.problem_json import MAX_REPORTED, message_of, place_of, refusal
 from service.arrays import Array
@@ -26,13 +26,13 @@ class ItemReader:
         self._most_numbers: int = schema.get("max_length", 0)
         self._dtype = DTYPES[schema["items_schema"]["type"]] if schema["type"] == "list" else None
 
-    def read(self, array: bytes, *, skip: bool) -> ReadItems | Array:
+    def read(self, array: bytes, most: int, *, skip: bool) -> ReadItems | Array:
         """All items: an array [n, D] where they are n lists of as many numbers.
 
-        Raises InvalidInput with the first ten that are bad, unless they are to be skipped.
+        Raises InvalidInput for more than `most`, and with the first ten that are bad, unless they are to be skipped.
         """
         items, invalid = ReadItems(), list[Invalid]()
-        entries = cut_array(array, MAX_ITEMS)
+        entries = cut_array(array, most)
         table = _Table(len(entries), len(array))
         for index, entry in enumerate(map(bytes, entries)):
             try:

@@ -39,7 +39,9 @@ def _too_large(given: str, max_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"{given} bytes given, the limit is {max_bytes}: send fewer items in each request")
 
 
-def read_request(operation: AnyOperation, content_type: str, query_string: bytes, body: bytes) -> SeededRequest:
+def read_request(
+    operation: AnyOperation, content_type: str, query_string: bytes, body: bytes, max_rows: int
+) -> SeededRequest:
     """The request. JSON holds every field; another body fills one, and the query string has the rest.
 
     Raises InvalidInput, UnsupportedMediaType.
@@ -51,7 +53,7 @@ def read_request(operation: AnyOperation, content_type: str, query_string: bytes
     if media_type == JSON_TYPE:
         if query_string and (query := QueryParams(query_string)):
             raise InvalidInput(f"{len(query)} query parameters given beside a JSON body: put them into the body")
-        return read_json(model, body)
+        return read_json(model, body, max_rows)
     if media_type not in operation.bodies:
         raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; {_accepted(operation)}")
     return _read_table_or_picture(operation, media_type, QueryParams(query_string), body)

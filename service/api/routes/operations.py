@@ -52,7 +52,8 @@ class OperationEndpoint:
         body = await read_body(headers, receive, self.context.settings.max_body_bytes)
         large = len(body) > offload.LARGE_BYTES
         content_type, query = headers.get("content-type", ""), scope["query_string"]
-        asked = await offload.run(lambda: read_request(operation, content_type, query, body), large=large)
+        max_rows = self.context.settings.max_rows
+        asked = await offload.run(lambda: read_request(operation, content_type, query, body, max_rows), large=large)
         key = headers.get("idempotency-key")
         caller = Caller(
             tenant=tenant,

@@ -23,7 +23,7 @@ from service.families.pipeline import (
     read_each,
     refuse,
 )
-from service.families.transformer.prompts import check_context, prompt_of, require_nonempty
+from service.families.transformer.prompts import check_context, check_size, prompt_of, require_nonempty
 from service.families.transformer.rendering import render_each
 from service.families.transformer.writing import Writing, chunks_of
 
@@ -65,6 +65,7 @@ def _texts(request: TransformerScoreRequest, model: Model) -> tuple[str, Sequenc
     Raises InvalidInput where not one of both is given.
     """
     if request.texts is not None and request.tokens is None:
+        check_size(request.texts)
         return "texts", request.texts, model.tokenizer.encode
     if request.tokens is not None and request.texts is None:
         return "tokens", request.tokens, list

@@ -16,6 +16,7 @@ from service.families.pipeline import (
     read_each,
     refuse,
 )
+from service.families.transformer.prompts import check_size
 from service.jobs import Parameters
 
 
@@ -27,6 +28,7 @@ class Tokenize(Pipeline[TransformerTokenizeRequest]):
 
     def prepare(self, request: TransformerTokenizeRequest, model: Model) -> Prepared:
         params_of(model, TransformerParams)
+        check_size(request.texts)
         texts, refusals = read_each(request.texts, lambda text: np.array(model.tokenizer.encode(text), np.int64))
         count = len(request.texts)
         refuse(refusals, request, count, "texts")
