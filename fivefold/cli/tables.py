@@ -70,12 +70,11 @@ def rows_answered(
     fields: Mapping[str, Any],
     seed: int,
 ) -> Iterator[ItemT | FailedItem]:
-    """One item for each line; line i, from 0, has seed + i."""
-    for number, batch in enumerate(batches(lines, BATCH)):
+    """One item for each line; each line is scored with the same seed."""
+    for batch in batches(lines, BATCH):
         rows = [[_number(cell) for cell in line] for line in batch]
         readable = [index for index, row in enumerate(rows) if None not in row]
-        seeds = [seed + number * BATCH + index for index in readable]
-        part = {"rows": [rows[index] for index in readable], "seeds": seeds, "on_error": "skip"}
+        part = {"rows": [rows[index] for index in readable], "seed": seed, "on_error": "skip"}
         items: list[ItemT | FailedItem] = []
         if readable:
             items = answered(client, operation, built(operation.request, {**fields, **part}))

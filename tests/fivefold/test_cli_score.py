@@ -54,7 +54,7 @@ def test_a_bad_row_gets_an_error_in_its_place() -> None:
     assert short["error"] == "invalid_input: 3 numbers given, 9 expected: send 9 numbers"
     assert text["error"] == "invalid_input: column 9 is 'x', a finite number expected"
     assert infinite["error"] == "invalid_input: column 9 is 'nan', a finite number expected"
-    assert (first["error"], last["error"], last["row"], last["seed"]) == ("", "", "5", "4")
+    assert (first["error"], last["error"], last["row"], last["seed"]) == ("", "", "5", "0")
 
 
 def test_rows_that_are_all_bad_get_an_error_each() -> None:
