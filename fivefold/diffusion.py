@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fivefold.images import Image
+from fivefold.items import Items
 from fivefold.operation import (
     JSON_TYPE,
     NPY_TYPE,
@@ -56,7 +57,7 @@ class DiffusionEnhanceRequest(InputRequest, Steering):
     sigma: Annotated[float, Field(gt=0, le=1)] | None = None
     mode: Literal["mmse", "sample"] = "mmse"
     factor: Literal[2, 4] = 2
-    masks: list[Image] | None = Field(None, min_length=1)
+    masks: Items[Image] | None = None
     num_samples: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="draws per image, for their mean and spread (super_resolve, inpaint)"
     )

@@ -134,7 +134,10 @@ class RowFailed(InternalError):
 
 
 class RowNotFinite(InternalError):
+    """`of_input`: the numbers are to blame that the client gave for the row."""
+
     code, title, retryable = "row_not_finite", "Row not finite", False
+    of_input: bool = False
 
 
 class TransportError(FivefoldError):

@@ -19,15 +19,16 @@ from fivefold.operation import (
     NumberLists,
     Operation,
     SamplingRequest,
-    Seed,
+    ScoredInputRequest,
     SeededRequest,
+    SeedPair,
 )
 
 _INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
 _SHUTTLE_ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 
-class FlowLogLikelihoodRequest(InputRequest):
+class FlowLogLikelihoodRequest(ScoredInputRequest):
     """`seed` draws the dequantisation noise (default 0). `include_terms` adds one term per dimension or pixel."""
 
     include_terms: bool = Field(False, description="add the per-dimension terms, which sum to log_prob_nats")
@@ -47,7 +48,7 @@ class FlowLogLikelihood(Item):
     terms_nats: list[float] | None = None
 
 
-class FlowEncodeRequest(InputRequest):
+class FlowEncodeRequest(ScoredInputRequest):
     """`seed` draws the dequantisation noise (default 0)."""
 
 
@@ -73,7 +74,7 @@ class FlowInterpolateRequest(InputRequest):
     Of images, image/png is a strip of all frames, and image/apng plays them.
     """
 
-    seeds: list[Seed] | None = Field(None, min_length=2, max_length=2, description="the seeds of both ends")
+    seeds: SeedPair | None = Field(None, description="the seeds of both ends")
     frames: Annotated[int, Field(ge=2, le=64)] = 8
     path: Literal["slerp", "lerp"] = "slerp"
 

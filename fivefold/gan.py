@@ -2,26 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from fivefold.images import Image
+from fivefold.items import KeepRead
 from fivefold.operation import (
     APNG_TYPE,
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
     PNG_TYPE,
-    AcceptArrays,
     Answer,
     AnyOperation,
     Chunk,
-    InputRequest,
     Item,
     NumberLists,
+    Numbers,
     Operation,
     SamplingRequest,
-    Seed,
+    ScoredInputRequest,
     SeededRequest,
+    SeedPair,
     Wire,
 )
 
@@ -67,8 +68,8 @@ class GanInterpolateRequest(SeededRequest, Conditioned):
 
     data = frozenset({"latents"})
 
-    seeds: list[Seed] | None = Field(None, min_length=2, max_length=2, description="the seeds of both ends")
-    latents: Annotated[list[list[FiniteFloat]], Field(min_length=2, max_length=2), AcceptArrays] | None = Field(
+    seeds: SeedPair | None = Field(None, description="the seeds of both ends")
+    latents: Annotated[list[Numbers], Field(min_length=2, max_length=2, fail_fast=True), KeepRead] | None = Field(
         None, description="z of both ends"
     )
     frames: Annotated[int, Field(ge=2, le=64)] = 8
@@ -83,7 +84,7 @@ class GanFrame(Item):
     position: float
 
 
-class GanScoreRequest(InputRequest):
+class GanScoreRequest(ScoredInputRequest):
     """How real does the critic find each image, as one of a class?"""
 
     class_name: str | None = Field(

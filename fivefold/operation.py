@@ -4,18 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    GetCoreSchemaHandler,
-    SerializerFunctionWrapHandler,
-    ValidatorFunctionWrapHandler,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from fivefold.images import Image
+from fivefold.items import MAX_ITEMS, Items
 
 JSON_TYPE = "application/json"
 NPY_TYPE = "application/x-npy"
@@ -23,6 +15,8 @@ PNG_TYPE = "image/png"
 APNG_TYPE = "image/apng"
 CSV_TYPE = "text/csv"
 EVENT_STREAM_TYPE = "text/event-stream"
+
+MAX_NUMBERS = 2**18  # of one item
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Priority = Literal["interactive", "normal", "bulk"]
@@ -32,38 +26,16 @@ OperationScope = Literal["generate", "score"]
 class Wire(BaseModel):
     """A value on the wire: unknown fields are refused, and so are NaN and the infinities."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, ser_json_inf_nan="constants"
+    )
 
 
-class AcceptArrays:
-    """Lets Python code give an array [n, D] in the place of n lists: it is kept as it is, and becomes lists in JSON.
-
-    Of an array only the number of items is checked. JSON is read as if this were not here.
-    """
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        lists = handler(source)
-        return core_schema.json_or_python_schema(
-            json_schema=lists,
-            python_schema=core_schema.no_info_wrap_validator_function(_keep_array, lists),
-            serialization=core_schema.wrap_serializer_function_ser_schema(_as_lists, schema=lists),
-        )
-
-
-def _keep_array(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    if not hasattr(value, "__array__"):
-        return validate(value)
-    validate([[]] * len(value))
-    return value
-
-
-def _as_lists(value: Any, serialize: SerializerFunctionWrapHandler) -> Any:
-    return serialize(value.tolist() if hasattr(value, "__array__") else value)
-
-
-NumberLists = Annotated[list[list[FiniteFloat]], Field(min_length=1), AcceptArrays]
+Numbers = Annotated[list[FiniteFloat], Field(max_length=MAX_NUMBERS, fail_fast=True)]
+NumberLists = Items[Numbers]
 """Numbers, one list per item; at least one item."""
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
+SeedPair = Annotated[list[Seed], Field(min_length=2, max_length=2, fail_fast=True)]
 
 
 class Request(Wire):
@@ -82,6 +54,11 @@ class Request(Wire):
     priority: Priority = Field("normal", description="a class with a weight, not an absolute order")
     on_error: Literal["fail", "skip"] = Field("fail", description="what one bad input does to the others")
 
+    @property
+    def gives_numbers(self) -> bool:
+        """Whether its items are numbers of any size, which a model can answer with NaN or an infinity."""
+        return any(getattr(self, name) is not None for name in ("rows", "latents") if name in self.data)
+
 
 class SeededRequest(Request):
     """Item i is drawn from `seeds[i]` if given, else from `seed + i`; the answer echoes it.
@@ -90,7 +67,11 @@ class SeededRequest(Request):
     """
 
     seed: Seed | None = Field(None, description="omitted: random where something is sampled, 0 where it is scored")
-    seeds: list[Seed] | None = Field(None, min_length=1, description="one seed per item, instead of `seed`")
+    seeds: Seeds | None = Field(None, description="one seed per item, instead of `seed`")
+
+
+class ScoringRequest(SeededRequest):
+    """Every item has `seed`, or item i has `seeds[i]` if given: a score belongs to its item, whatever its place."""
 
 
 class SamplingRequest(SeededRequest):
@@ -104,8 +85,12 @@ class InputRequest(SeededRequest):
 
     data = frozenset({"images", "rows"})
 
-    images: list[Image] | None = Field(None, min_length=1, description="PNG, JPEG or WebP, base64")
+    images: Items[Image] | None = Field(None, description="PNG, JPEG or WebP, base64")
     rows: NumberLists | None = Field(None, description="numbers, one list per item")
+
+
+class ScoredInputRequest(InputRequest, ScoringRequest):
+    """Data in, which is measured."""
 
 
 class ItemError(Wire):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fivefold.items import Items
 from fivefold.operation import (
     CSV_TYPE,
     JSON_TYPE,
@@ -14,13 +15,15 @@ from fivefold.operation import (
     Item,
     Operation,
     SamplingRequest,
-    SeededRequest,
+    ScoringRequest,
     Wire,
 )
 
 MAX_CHARACTERS = 100_000
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 Token = Annotated[int, Field(ge=0)]
+Tokens = Annotated[list[Token], Field(max_length=MAX_CHARACTERS, fail_fast=True)]
+StopText = Annotated[str, Field(min_length=1, max_length=64)]
 FinishReason = Literal["stop", "length", "end_of_text"]
 
 
@@ -28,7 +31,7 @@ class Prompted(Wire):
     """What the text goes on from: `prompt`, or its token ids as `prompt_tokens`."""
 
     prompt: Text | None = Field(None, description="text; it and what follows share the model's context")
-    prompt_tokens: list[Token] | None = Field(None, max_length=MAX_CHARACTERS, description="instead of `prompt`")
+    prompt_tokens: Tokens | None = Field(None, description="instead of `prompt`")
 
 
 class TransformerGenerateRequest(SamplingRequest, Prompted):
@@ -46,8 +49,8 @@ class TransformerGenerateRequest(SamplingRequest, Prompted):
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_k: Annotated[int, Field(ge=1)] | None = Field(None, description="omitted: all")
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    stop: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field([], max_length=16)
-    stop_tokens: list[Token] = Field([], max_length=64)
+    stop: list[StopText] = Field([], max_length=16, fail_fast=True)
+    stop_tokens: list[Token] = Field([], max_length=64, fail_fast=True)
     logprobs: Annotated[int, Field(ge=0, le=20)] = Field(
         0, description="how many of the likeliest tokens to list beside each token drawn"
     )
@@ -95,7 +98,7 @@ class TransformerPiece(Chunk):
     finish_reason: FinishReason | None = None
 
 
-class TransformerScoreRequest(SeededRequest, Prompted):
+class TransformerScoreRequest(ScoringRequest, Prompted):
     """`texts`, or their token ids as `tokens`: each after the prompt, or, without one, as the beginning of a document.
 
     Nothing is drawn: seeds are only echoed.
@@ -103,8 +106,8 @@ class TransformerScoreRequest(SeededRequest, Prompted):
 
     data = frozenset({"prompt", "prompt_tokens", "texts", "tokens"})
 
-    texts: list[Text] | None = Field(None, min_length=1)
-    tokens: list[list[Token]] | None = Field(None, min_length=1, description="instead of `texts`")
+    texts: Items[Text] | None = None
+    tokens: Items[Tokens] | None = Field(None, description="instead of `texts`")
 
 
 class TransformerScore(Item):
@@ -121,12 +124,12 @@ class TransformerScore(Item):
     bits_per_byte: float | None
 
 
-class TransformerTokenizeRequest(SeededRequest):
+class TransformerTokenizeRequest(ScoringRequest):
     """Text to token ids. Nothing is drawn: seeds are only echoed."""
 
     data = frozenset({"texts"})
 
-    texts: list[Text] = Field(min_length=1)
+    texts: Items[Text]
 
 
 class TransformerTokens(Item):
@@ -135,12 +138,12 @@ class TransformerTokens(Item):
     tokens: list[int]
 
 
-class TransformerDetokenizeRequest(SeededRequest):
+class TransformerDetokenizeRequest(ScoringRequest):
     """Token ids to text. Nothing is drawn: seeds are only echoed."""
 
     data = frozenset({"tokens"})
 
-    tokens: list[Annotated[list[Token], Field(max_length=MAX_CHARACTERS)]] = Field(min_length=1)
+    tokens: Items[Tokens]
 
 
 class TransformerDetokenized(Item):

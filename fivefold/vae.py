@@ -18,6 +18,7 @@ from fivefold.operation import (
     NumberLists,
     Operation,
     SamplingRequest,
+    ScoredInputRequest,
     SeededRequest,
 )
 
@@ -31,7 +32,7 @@ _INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
 _SHUTTLE_ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 
-class VaeAnomalyRequest(InputRequest):
+class VaeAnomalyRequest(ScoredInputRequest):
     """How unlike the training data is each item? `seed` draws the posterior's noise (default 0).
 
     `score`, in nats, higher is stranger: "elbo" is -ELBO, "reconstruction" -log p(x | z), "kl" KL(q(z | x) || p(z)).
@@ -60,7 +61,7 @@ class VaeAnomaly(Item):
     terms_nats: list[float] | None = None
 
 
-class VaeElboRequest(InputRequest):
+class VaeElboRequest(ScoredInputRequest):
     """`samples` draws of z from the posterior q(z | x), by the item's seed (default 0)."""
 
     samples: Annotated[int, Field(ge=1, le=512)] = Field(1, description="k of IWAE-k: more draws, a tighter bound")
@@ -83,7 +84,7 @@ class VaeElbo(Item):
     iwae_standard_error_nats: float | None = None
 
 
-class VaeEncodeRequest(InputRequest):
+class VaeEncodeRequest(ScoredInputRequest):
     """Nothing is drawn: seeds are only echoed."""
 
 

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     allow_spinning: bool = Field(False, description="let idle engine threads spin: faster on cores of their own")
     allow_torchscript: bool = Field(False, description="run TorchScript, which is code: only for models that you trust")
     max_body_bytes: int = Field(16 * 2**20, ge=1, description="bytes of one request's body")
-    max_rows: int = Field(4096, ge=1, description="items in one request")
+    max_rows: int = Field(4096, ge=1, le=65_536, description="items in one request")
     max_step_ms: float = Field(50.0, gt=0, description="longest predicted duration of one step of a batch")
     redis_url: SecretStr | None = Field(
         None, description="the queue between machines; none: a queue in the API process"

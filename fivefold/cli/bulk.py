@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fivefold.client import Client
 from fivefold.errors import InvalidInput, RowFailed, RowNotFinite
 from fivefold.images import Image
-from fivefold.operation import Answer, FailedItem, InputRequest, ItemError, ItemT, Operation
+from fivefold.operation import Answer, FailedItem, InputRequest, ItemError, ItemT, Operation, ScoringRequest
 from fivefold.parsing import built
 
 PICTURES = 16
@@ -54,9 +54,13 @@ def pictures_answered(
     fields: Mapping[str, Any],
     seed: int,
 ) -> Iterator[tuple[Path, ItemT | FailedItem]]:
-    """Each file with its item, all with this seed. A single bad file raises InvalidInput, one of several does not."""
+    """Each file with its item: one that is scored has the seed, of others file i has seed + i.
+
+    A single bad file raises InvalidInput, one of several does not.
+    """
     on_error = "skip" if len(files) > 1 else "fail"
-    for batch in batches(files, PICTURES):
+    for number, batch in enumerate(batches(files, PICTURES)):
         images = [Image.open(file) for file in batch]
-        part = {"images": images, "seeds": [seed] * len(images), "on_error": on_error}
+        first = seed if issubclass(operation.request, ScoringRequest) else seed + number * PICTURES
+        part = {"images": images, "seed": first, "on_error": on_error}
         yield from zip(batch, answered(client, operation, built(operation.request, {**fields, **part})), strict=True)

@@ -77,7 +77,7 @@ def rows_answered(
     """One item for each row. Each has the same seed: its score is its own, whatever its place in the file."""
     for batch in batches(rows, BATCH):
         readable = [row for row in batch if not isinstance(row, Fault)]
-        part = {"rows": readable, "seeds": [seed] * len(readable), "on_error": "skip"}
+        part = {"rows": readable, "seed": seed, "on_error": "skip"}
         items = iter(answered(client, operation, built(operation.request, {**fields, **part})) if readable else [])
         yield from (_failed(index, row) if isinstance(row, Fault) else next(items) for index, row in enumerate(batch))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fivefold.errors import InvalidInput
 from fivefold.images import Image
+from fivefold.items import UnreadableItem
 from fivefold.operation import InputRequest
 from service import images
 from service.arrays import Array, Arrays
@@ -18,8 +19,8 @@ from service.families.pipeline import Prepared, prepare_block, read_each
 from service.jobs import Parameters
 
 LARGEST = float(np.finfo(np.float32).max)
-Numbers = Sequence[Sequence[float]] | Array
-"""One list of numbers per item, as JSON has them, or an array [n, D]."""
+Numbers = Sequence[Sequence[float] | Array | UnreadableItem] | Array
+"""One list of numbers per item, as JSON has them, or an array [n, D]. NaN is a number that is missing."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,21 @@ FLOAT32: Bounds = (-LARGEST, LARGEST, "rescale it")
 
 def read_pictures(pictures: Sequence[Image], shape: tuple[int, int, int]) -> tuple[Array, dict[int, str]]:
     """float32 [k, C, H, W] in [0, 1] of the pictures that can be read, and why the others cannot."""
-    read, refusals = read_each(len(pictures), lambda index: images.decode(pictures[index].data, shape))
+    read, refusals = read_each(pictures, lambda picture: images.decode(picture.data, shape))
     return _stacked(read, shape), refusals
 
 
 def read_numbers(numbers: Numbers, shape: tuple[int, ...], bounds: Bounds = FLOAT32) -> tuple[Array, dict[int, str]]:
     """float32 [k, *shape] of the items whose numbers fit, flattened as they are given, and why the others do not."""
     if (matrix := _matrix(numbers, math.prod(shape))) is None:
-        read, refusals = read_each(len(numbers), lambda index: array_of(numbers[index], shape, bounds))
+        read, refusals = read_each(numbers, lambda item: array_of(item, shape, bounds))
         return _stacked(read, shape), refusals
     low, high, _ = bounds
     inside = ((matrix >= low) & (matrix <= high)).all(axis=1)
     refusals = {}
     if not inside.all():
         bad, outside = np.flatnonzero(~inside).tolist(), matrix[~inside]
-        _, messages = read_each(len(bad), lambda place: array_of(outside[place], shape, bounds))
+        _, messages = read_each(outside, lambda item: array_of(item, shape, bounds))
         refusals, matrix = {bad[place]: message for place, message in messages.items()}, matrix[inside]
     return matrix.astype(np.float32).reshape(-1, *shape), refusals
 
@@ -109,8 +110,8 @@ def array_of(numbers: Sequence[float] | Array, shape: tuple[int, ...], bounds: B
 def _matrix(numbers: Numbers, width: int) -> Array | None:
     """float64 [n, width], or None where some item has another width."""
     if isinstance(numbers, np.ndarray):
-        return numbers.astype(np.float64) if numbers.shape[1] == width else None
-    if any(len(row) != width for row in numbers):
+        return numbers.astype(np.float64, copy=False) if numbers.shape[1] == width else None
+    if any(isinstance(row, UnreadableItem) or len(row) != width for row in numbers):
         return None
     return np.array(numbers, np.float64).reshape(len(numbers), width)
 

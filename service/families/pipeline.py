@@ -1,13 +1,14 @@
 """A pipeline's protocol: prepare, render and chunk one operation; and what all pipelines share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from fivefold.errors import Invalid, InvalidInput
-from fivefold.operation import AnyOperation, SamplingRequest, SeededRequest
+from fivefold.items import UnreadableItem
+from fivefold.operation import AnyOperation, SamplingRequest, ScoringRequest, SeededRequest
 from model_store.manifest import Params
 from model_store.store import Model
 from service.arrays import Array, Arrays, Columns, Ragged
@@ -88,6 +89,8 @@ def seeds_of(request: SeededRequest, count: int) -> Integers:
     """int64 [count], the seed of each item. Raises InvalidInput for another number of `seeds`, or one too large."""
     if request.seeds is None:
         first = request.seed or 0
+        if isinstance(request, ScoringRequest):
+            return np.full(count, first)
         if first + count > SEED_LIMIT:
             last = SEED_LIMIT - 1
             raise InvalidInput(f"seed {first} given for {count} items, the last seed is {last}: use a smaller one")
@@ -138,15 +141,22 @@ def prepare_block(
     return Prepared(count, Block(parameters, rows, seeds, needed, columns or {}, shared or {}), refused)
 
 
-def read_each(count: int, read: Callable[[int], Array]) -> tuple[list[Array], dict[int, str]]:
-    """read(index) of every item that has one, and the messages of those that are refused with InvalidInput."""
-    items, refusals = [], dict[int, str]()
-    for index in range(count):
+def read_each(items: Iterable[Any], read: Callable[[Any], Array]) -> tuple[list[Array], dict[int, str]]:
+    """read(item) of every item that has one, and the messages, by index, of those that cannot be read."""
+    values, refusals = [], dict[int, str]()
+    for index, item in enumerate(items):
         try:
-            items.append(read(index))
+            values.append(read(readable(item)))
         except InvalidInput as error:
             refusals[index] = error.message
-    return items, refusals
+    return values, refusals
+
+
+def readable(item: Any) -> Any:
+    """The item. Raises InvalidInput where it could not be read from the body."""
+    if isinstance(item, UnreadableItem):
+        raise InvalidInput(item.message)
+    return item
 
 
 def map_values(function: Callable[[float], float], values: Floats) -> Floats:

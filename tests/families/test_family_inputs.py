@@ -89,10 +89,11 @@ def test_bad_items_are_skipped_where_the_client_asks() -> None:
     assert "1 numbers given, 9 expected" in prepared.refusals[1]
 
 
-def test_the_items_that_remain_keep_their_places_and_seeds() -> None:
+@pytest.mark.parametrize(("seeds", "kept"), [({"seed": 10}, [10, 10]), ({"seeds": [10, 11, 12, 13]}, [11, 13])])
+def test_the_items_that_remain_keep_their_places_and_seeds(seeds: dict, kept: list[int]) -> None:
     rows = [[0.0], [1.0] * 9, [0.0] * 8, [2.0] * 9]
-    block = ENCODE.prepare(FlowEncodeRequest(rows=rows, seed=10, on_error="skip"), TABLE).block
-    assert (block.rows.tolist(), block.seeds.tolist()) == ([1, 3], [11, 13])
+    block = ENCODE.prepare(FlowEncodeRequest(rows=rows, on_error="skip", **seeds), TABLE).block
+    assert (block.rows.tolist(), block.seeds.tolist()) == ([1, 3], kept)
     assert block.columns["x"][:, 0].tolist() == [1.0, 2.0]
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from pydantic import BaseModel
 
-from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, NotFound, error_of
+from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, NotFound, RowNotFinite, error_of
 from fivefold.operation import SamplingRequest, SeededRequest
 from model_store.store import Model
 from service.api.media.response_body import Rendered
@@ -117,7 +117,10 @@ class Outcome:
         """Why rows failed. What was cancelled here because its time was over has exceeded its deadline."""
         if self.expired and failure.code == Cancelled.code:
             return DeadlineExceeded("the deadline passed before the row was finished")
-        return error_of(failure.code)(failure.message)
+        error = error_of(failure.code)(failure.message)
+        if isinstance(error, RowNotFinite):
+            error.of_input = self.request.gives_numbers
+        return error
 
     def _parameters(self) -> Mapping[str, object]:
         parameters = self.request.model_dump(by_alias=True, mode="json", exclude=set(type(self.request).data))

@@ -13,6 +13,7 @@ from service.api.execution.job_documents import whole
 from service.api.execution.job_ids import JobId
 from service.api.execution.outcome import Asked, Outcome
 from service.api.media import offload
+from service.api.media.json_body import read_json
 from service.broker.base import JobStatus, Producer
 from service.families.pipeline import Pipeline
 
@@ -72,7 +73,7 @@ class StoredJobs:
 
         def read() -> StoredOutcome:
             asked = Asked.model_validate_json(content)
-            request: SeededRequest = pipeline.operation.request.model_validate_json(asked.request)
+            request: SeededRequest = read_json(pipeline.operation.request, asked.request.encode())
             return StoredOutcome(
                 request=request,
                 pipeline=pipeline,

@@ -1,7 +1,7 @@
 """Errors -> RFC 9457 problem+json; the only place that speaks HTTP status."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -36,12 +36,15 @@ BY_STATUS: dict[int, type[FivefoldError]] = {
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
 }
+OWN_WORDS = ("missing", "json_invalid", "too_large")
+"""Types of errors whose message says what was given."""
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def status_of(error: type[FivefoldError]) -> int:
-    """The status of an error's class, or of the nearest ancestor that has one."""
-    return next(STATUS[parent] for parent in error.__mro__ if parent in STATUS)
+def status_of(error: FivefoldError) -> int:
+    """The status of an error's class, or of the nearest ancestor that has one; that of bad input where it is one."""
+    kind = errors.InvalidInput if isinstance(error, errors.RowNotFinite) and error.of_input else type(error)
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
 
 
 def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def problem(error: FivefoldError, request_id: str) -> dict[str, Any]:
     return {
         "type": f"urn:fivefold:problem:{error.code}",
         "title": error.title,
-        "status": status_of(type(error)),
+        "status": status_of(error),
         "detail": error.message,
         "code": error.code,
         "request_id": request_id,
@@ -76,23 +79,32 @@ def validate(model: type[ModelT], read: Callable[[], ModelT]) -> ModelT:
     try:
         return read()
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        invalid = [Invalid(place=_place(one), message=_message(one, model)) for one in found[:MAX_REPORTED]]
-        first = f"{invalid[0].place}: {invalid[0].message}" if invalid[0].place else invalid[0].message
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise InvalidInput(first + more, invalid=invalid) from error
+        raise invalid_input_of(error, model) from error
 
 
-def _place(error: ErrorDetails) -> str:
+def invalid_input_of(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
+    """A pydantic error of `model`, at most ten places."""
+    found = error.errors(include_url=False)
+    return refusal([Invalid(place=place_of(one), message=message_of(one, model)) for one in found])
+
+
+def refusal(invalid: Sequence[Invalid], *, complete: bool = True) -> InvalidInput:
+    """These as one error, at most ten places; it is not `complete` where more were not looked for."""
+    first = f"{invalid[0].place}: {invalid[0].message}" if invalid[0].place else invalid[0].message
+    more = f" (and {'' if complete else 'at least '}{len(invalid) - 1} more)" if len(invalid) > 1 else ""
+    return InvalidInput(first + more, invalid=invalid[:MAX_REPORTED])
+
+
+def place_of(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))
 
 
-def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """What was given, what is possible."""
-    if error["type"] == "extra_forbidden":
+def message_of(error: ErrorDetails, model: type[BaseModel] | None = None) -> str:
+    """What was given, what is possible; `model` names the fields where one is unknown."""
+    if error["type"] == "extra_forbidden" and model is not None:
         known = sorted(field.alias or name for name, field in model.model_fields.items())
         return f"unknown field; the fields are {', '.join(known)}"
-    if error["type"] in ("missing", "json_invalid"):
+    if error["type"] in OWN_WORDS:
         return error["msg"]
     given = error["input"]
     shown = str(len(given)) if error["type"] in ("too_short", "too_long") else _shown(given)
@@ -102,5 +114,5 @@ def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
 def _shown(given: object) -> str:
     """A value in a few characters, without writing out a large one first."""
     if isinstance(given, list | dict):
-        return f"a {'list' if isinstance(given, list) else 'object'} of {len(given)}"
+        return f"{'a list' if isinstance(given, list) else 'an object'} of {len(given)}"
     return repr(given[:60] if isinstance(given, str) else given)[:62]

@@ -1,7 +1,7 @@
 """Request bodies, read within their limit: JSON, NPY, CSV and pictures become one validated request."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
@@ -11,6 +11,7 @@ from fivefold.csv_dialect import CsvOptions
 from fivefold.errors import InvalidInput, PayloadTooLarge, UnsupportedMediaType
 from fivefold.images import Image
 from fivefold.operation import CSV_TYPE, JSON_TYPE, NPY_TYPE, AnyOperation, SeededRequest
+from service.api.media.json_body import read_json
 from service.api.media.number_table import NumberTable
 from service.api.media.problem_json import validate
 from service.api.media.read_csv import read_csv
@@ -55,7 +56,7 @@ def read_request(
     if media_type == JSON_TYPE:
         if query_string and (query := QueryParams(query_string)):
             raise InvalidInput(f"{len(query)} query parameters given beside a JSON body: put them into the body")
-        return validate(model, lambda: model.model_validate_json(body or b"{}", strict=True))
+        return read_json(model, body, max_rows)
     if media_type not in operation.bodies:
         raise UnsupportedMediaType(f"content-type {media_type[:60]!r} given; {_accepted(operation)}")
     return _read_table_or_picture(operation, media_type, QueryParams(query_string), body, max_rows)
@@ -96,7 +97,11 @@ def _from_query(model: type[SeededRequest], query: QueryParams) -> dict[str, Any
 
 def _from_text(kind: Any, texts: list[str]) -> Any:
     """Texts as pydantic takes them: it reads numbers from text by itself, but not the numbers of a Literal."""
-    if get_origin(kind) is list or any(get_origin(part) is list for part in get_args(kind)):
+    if _is_list(kind) or any(map(_is_list, get_args(kind))):
         return texts
     choices = {str(choice): choice for choice in get_args(kind)} if get_origin(kind) is Literal else {}
     return choices.get(texts[-1], texts[-1])
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is list

@@ -16,7 +16,7 @@ from service.api.media.problem_json import PROBLEM_TYPE
 from service.families.pipeline import Pipeline
 
 REFERENCE = "#/components/schemas/{model}"
-ERRORS = ("401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504")
+ERRORS = ("401", "403", "404", "406", "409", "413", "415", "422", "429", "500", "503", "504")
 # The empty one: a service without a keys file asks for none.
 NO_KEY: dict[str, list[str]] = {}
 SECURITY_SCHEMES = {

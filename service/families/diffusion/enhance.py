@@ -8,6 +8,7 @@ import numpy as np
 from fivefold.diffusion import ENHANCE, DiffusionEnhanceRequest
 from fivefold.errors import Invalid, InvalidInput
 from fivefold.images import Image
+from fivefold.items import UnreadableItem
 from model_store.manifest import DiffusionParams
 from model_store.store import Model
 from service import images
@@ -27,6 +28,7 @@ from service.families.pipeline import (
     params_of,
     prepare_block,
     read_each,
+    readable,
 )
 
 BELONGS_TO = {"sigma": "denoise", "mode": "denoise", "factor": "super_resolve", "masks": "inpaint"}
@@ -115,16 +117,16 @@ def _inpainting(
     if len(masks) == 1:
         known = _known(masks[0], 0, params)
         return {"measurement": Mask(known).apply(inputs.x)}, {"mask": known}, inputs.refusals
-    readable = [index for index in range(inputs.count) if index not in inputs.refusals]
-    read, bad = read_each(len(readable), lambda place: _known(masks[readable[place]], readable[place], params))
+    places = [index for index in range(inputs.count) if index not in inputs.refusals]
+    read, bad = read_each(places, lambda index: _known(masks[index], index, params))
     known = np.array(read, np.bool_).reshape(-1, 1, *params.image_shape[1:])
     measurement = Mask(known).apply(np.delete(inputs.x, list(bad), axis=0))
-    refusals = inputs.refusals | {readable[place]: message for place, message in bad.items()}
+    refusals = inputs.refusals | {places[place]: message for place, message in bad.items()}
     return {"measurement": measurement, "mask": known}, {}, refusals
 
 
-def _known(mask: Image, index: int, params: DiffusionParams) -> Array:
+def _known(mask: Image | UnreadableItem, index: int, params: DiffusionParams) -> Array:
     """bool [1, H, W], true where the mask is white: 128 and above."""
     with reading(f"masks.{index}"):
-        white: Array = images.decode(mask.data, (1, *params.image_shape[1:])) >= 0.5
+        white: Array = images.decode(readable(mask).data, (1, *params.image_shape[1:])) >= 0.5
     return white

@@ -1,5 +1,7 @@
 """Token ids to text; no device is asked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fivefold.transformer import DETOKENIZE, TransformerDetokenizeRequest
@@ -17,12 +19,12 @@ class Detokenize(Pipeline[TransformerDetokenizeRequest]):
     kind = None
 
     def prepare(self, request: TransformerDetokenizeRequest, model: Model) -> Prepared:
-        def text_of(index: int) -> Array:
-            tokens = check_vocabulary(request.tokens[index], model)
+        def text_of(item: Sequence[int]) -> Array:
+            tokens = check_vocabulary(item, model)
             return np.frombuffer(model.tokenizer.decode(tokens).encode(), np.uint8)
 
         count = len(request.tokens)
-        texts, refusals = read_each(count, text_of)
+        texts, refusals = read_each(request.tokens, text_of)
         refuse(refusals, request, count, "tokens")
         return prepare_block(request, Parameters(), count, {"text": Ragged.of(texts)}, refusals=refusals)
 

@@ -1,12 +1,14 @@
 """Text in: prompts and texts as token ids that the model has, within its context."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fivefold.errors import Invalid, InvalidInput
 from fivefold.transformer import Prompted
 from model_store.manifest import TransformerParams
 from model_store.store import Model
 from service.families.pipeline import params_of
+
+MAX_REQUEST_CHARACTERS = 2**20
 
 
 def prompt_of(request: Prompted, model: Model) -> list[int] | None:
@@ -28,7 +30,7 @@ def check_vocabulary(tokens: Sequence[int], model: Model) -> list[int]:
 
 def require_nonempty(tokens: Sequence[int], model: Model) -> list[int]:
     """The tokens. Raises InvalidInput where there is none, or one is not in the model's vocabulary."""
-    if not tokens:
+    if not len(tokens):
         raise InvalidInput("0 tokens given, 1 or more expected: send some text")
     return check_vocabulary(tokens, model)
 
@@ -37,6 +39,14 @@ def check_context(asked: int, params: TransformerParams, way_out: str) -> None:
     """Raises InvalidInput where a text of `asked` tokens, prompt included, is longer than the context."""
     if asked > params.capacity:
         raise InvalidInput(f"{asked} tokens asked, the context is {params.capacity}: {way_out}")
+
+
+def check_size(texts: Iterable[object]) -> None:
+    """Raises InvalidInput for more text than can be made tokens of while a client waits for a refusal."""
+    if (characters := sum(len(text) for text in texts if isinstance(text, str))) > MAX_REQUEST_CHARACTERS:
+        raise InvalidInput.at(
+            "texts", f"{characters} characters given, the limit is {MAX_REQUEST_CHARACTERS}: send several requests"
+        )
 
 
 def _named(place: str, tokens: Sequence[int], model: Model) -> list[int]:

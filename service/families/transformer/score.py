@@ -1,6 +1,8 @@
 """log p(text), token by token: the text is written as given, and each token's probability noted."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from service.families.pipeline import (
     read_each,
     refuse,
 )
-from service.families.transformer.prompts import check_context, prompt_of, require_nonempty
+from service.families.transformer.prompts import check_context, check_size, prompt_of, require_nonempty
 from service.families.transformer.rendering import render_each
 from service.families.transformer.writing import Writing, chunks_of
 
@@ -39,14 +41,14 @@ class Score(Pipeline[TransformerScoreRequest]):
     def prepare(self, request: TransformerScoreRequest, model: Model) -> Prepared:
         params = params_of(model, TransformerParams)
         prompt = prompt_of(request, model) or [params.end_of_text]
-        place, texts = _texts(request, model)
+        place, texts, tokens_of = _texts(request, model)
 
-        def text_of(index: int) -> Array:
-            text = require_nonempty(texts[index], model)
+        def text_of(item: Any) -> Array:
+            text = require_nonempty(tokens_of(item), model)
             check_context(len(prompt) + len(text), params, "shorten the prompt or the text")
             return np.array(text, np.int64)
 
-        forced, refusals = read_each(len(texts), text_of)
+        forced, refusals = read_each(texts, text_of)
         refuse(refusals, request, len(texts), place)
         chunks, columns = chunks_of(len(prompt), params), {"forced": Ragged.of(forced)}
         work, shared = np.array([chunks + len(text) - 1 for text in forced]), {"prompt": np.array(prompt, np.int64)}
@@ -57,12 +59,16 @@ class Score(Pipeline[TransformerScoreRequest]):
         return render_each(results, lambda text: _fields(text, model.tokenizer))
 
 
-def _texts(request: TransformerScoreRequest, model: Model) -> tuple[str, list[list[int]]]:
-    """The field that holds the texts, and the tokens of each. Raises InvalidInput where not one of both is given."""
+def _texts(request: TransformerScoreRequest, model: Model) -> tuple[str, Sequence[Any], Callable[[Any], Sequence[int]]]:
+    """The field that holds the texts, the texts, and what gives the tokens of one.
+
+    Raises InvalidInput where not one of both is given.
+    """
     if request.texts is not None and request.tokens is None:
-        return "texts", [model.tokenizer.encode(text) for text in request.texts]
+        check_size(request.texts)
+        return "texts", request.texts, model.tokenizer.encode
     if request.tokens is not None and request.texts is None:
-        return "tokens", request.tokens
+        return "tokens", request.tokens, list
     given = "neither texts nor tokens" if request.texts is None else "texts and tokens both"
     raise InvalidInput(f"{given} given, 1 of the 2 expected: send one of them")
 
