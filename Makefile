@@ -35,7 +35,8 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --ignore tests/chaos --cov --cov-report=
+	$(BIN)/python -m pytest tests/chaos --cov --cov-append --cov-report=term
 
 train: .venv/.dev
 	$(BIN)/python -m training $(RECIPE)

@@ -105,16 +105,16 @@ def diffusion_requests() -> Requests:
     small = fashion(2).reshape(14, 2, 14, 2).mean((1, 3)).astype(np.uint8)
     return {
         "sample": [
-            DiffusionSampleRequest(seed=1, steps=4, solver="heun", class_name="bag"),
-            DiffusionSampleRequest(seed=2, steps=7, solver="dpmpp_2m", guidance=2.5, class_name="sneaker"),
+            DiffusionSampleRequest(seed=1, steps=2, solver="heun", class_name="bag"),
+            DiffusionSampleRequest(seed=2, steps=3, solver="dpmpp_2m", guidance=2.5, class_name="sneaker"),
             DiffusionSampleRequest(seed=3, steps=1, solver="ddim"),
-            DiffusionSampleRequest(seed=4, steps=9, solver="ddim", guidance=0.0, class_name="coat"),
+            DiffusionSampleRequest(seed=4, steps=4, solver="ddim", guidance=0.0, class_name="coat"),
         ],
         "enhance": [
             DiffusionEnhanceRequest(task="denoise", images=[png(fashion(0))], sigma=0.2),
-            DiffusionEnhanceRequest(task="denoise", images=[png(fashion(1))], mode="sample", steps=5, solver="heun"),
-            DiffusionEnhanceRequest(task="super_resolve", images=[png(small)], factor=2, steps=6, seed=8),
-            DiffusionEnhanceRequest(task="inpaint", images=[png(fashion(3))], masks=[png(half)], steps=3, guidance=2),
+            DiffusionEnhanceRequest(task="denoise", images=[png(fashion(1))], mode="sample", steps=2, solver="heun"),
+            DiffusionEnhanceRequest(task="super_resolve", images=[png(small)], factor=2, steps=3, seed=8),
+            DiffusionEnhanceRequest(task="inpaint", images=[png(fashion(3))], masks=[png(half)], steps=2, guidance=2),
             DiffusionEnhanceRequest(task="super_resolve", images=[png(small)], steps=2, seed=8, num_samples=3),
         ],
     }

@@ -8,39 +8,23 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from recipes import Trained, published
 
-from model_store.golden import replay, unpack
+from model_store.golden import unpack
 from model_store.manifest import FlowParams
-from model_store.store import Model, Store
+from model_store.store import Model
 from training.__main__ import RECIPES
 from training.checks import runner
 from training.flow.base import FlowRecipe
 from training.loop import train
-from training.publish import Run, publish
 
 FLOWS = tuple(recipe for recipe in RECIPES if isinstance(recipe, FlowRecipe))
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def publish_toy(recipe: FlowRecipe, folder: Path) -> None:
-    data = recipe.load(folder)
-    network = train(recipe, data, folder / recipe.name).network
-    facts = Run(recipe.name, "1", f"python -m training {recipe.name} --quick", 0, 1.0, data.provenance, data.licence)
-    publish(facts, recipe.finish(network, data), Store(folder / "store"))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Both flows as toys."""
-    folder = tmp_path_factory.mktemp("flow")
-    for recipe in FLOWS:
-        publish_toy(recipe.quick(), folder)
-    return Store(folder / "store")
-
-
 @pytest.fixture(params=["flow-shuttle", "flow-fashion"])
-def model(request: pytest.FixtureRequest, store: Store) -> Model:
-    return store.resolve(request.param)
+def model(request: pytest.FixtureRequest, trained: Trained) -> Model:
+    return published(request.param, trained(request.param))
 
 
 def run(model: Model, graph: str, **inputs: NDArray[np.float32]) -> Arrays:
@@ -51,12 +35,6 @@ def rows(model: Model) -> Arrays:
     """The inputs of the golden file of `forward`."""
     prefix = "forward/in/"
     return {key.removeprefix(prefix): a for key, a in model.arrays("golden.npz").items() if key.startswith(prefix)}
-
-
-def test_every_version_replays_its_golden_file(store: Store) -> None:
-    for model in store.models():
-        for name, spec in model.manifest.graphs.items():
-            replay(model, name, runner(model.graph(name), spec))
 
 
 def test_the_graphs_have_the_tensors_that_the_service_expects(model: Model) -> None:
@@ -124,8 +102,8 @@ def test_the_samples_are_a_picture_and_the_card_names_every_metric(model: Model)
     assert "dequantisation" in card
 
 
-def test_the_torchscript_twin_has_the_same_weights_as_its_onnx_and_is_not_the_default(store: Store) -> None:
-    model, twin = store.resolve("flow-shuttle"), store.resolve("flow-shuttle@1-torchscript")
+def test_the_torchscript_twin_has_the_same_weights_as_its_onnx_and_is_not_the_default(trained: Trained) -> None:
+    model, twin = (published(name, trained("flow-shuttle")) for name in ("flow-shuttle", "flow-shuttle@1-torchscript"))
     assert model.ref.version == "1"
     for name, spec in twin.manifest.graphs.items():
         assert (spec.file, spec.format) == (f"{name}.pt", "torchscript")
