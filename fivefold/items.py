@@ -61,11 +61,11 @@ def is_read(value: object) -> bool:
 
 def _as_lists(value: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     if isinstance(value, ReadItems):
-        return [_as_json(item) for item in value]
+        return [_as_json(item, serialize) for item in value]
     return serialize(value.tolist() if hasattr(value, "__array__") else value)
 
 
-def _as_json(item: Any) -> Any:
+def _as_json(item: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     if isinstance(item, UnreadableItem):
         return item.given
-    return item.tolist() if hasattr(item, "__array__") else item
+    return item.tolist() if hasattr(item, "__array__") else serialize([item])[0]

@@ -127,10 +127,11 @@ def test_items_of_which_none_can_be_read_are_refused_with_ten_of_them(http: http
         assert len(refused.json()["errors"]) == 10
 
 
-def test_a_job_that_is_asked_about_later_has_the_same_errors(http: httpx.Client) -> None:
-    field = FIELDS["/v1/flow/log-likelihood-rows"]
+@pytest.mark.parametrize("name", ["/v1/flow/log-likelihood-rows", "/v1/vae/anomaly-images"])
+def test_a_job_that_is_asked_about_later_has_the_same_errors(http: httpx.Client, name: str) -> None:
+    field = FIELDS[name]
     items = [field.good, *faults(field)]
-    content = json.dumps({**field.rest, "rows": items, "on_error": "skip"})
+    content = json.dumps({**field.rest, field.name: items, "on_error": "skip"})
     headers = {"content-type": "application/json", "prefer": "respond-async"}
     job = http.post(field.path, content=content, headers=headers).json()
     with http.stream("GET", f"/v1/jobs/{job['id']}/events") as events:

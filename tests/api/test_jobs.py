@@ -313,7 +313,7 @@ def test_a_call_that_leaves_does_not_take_the_job_of_its_key_along(gated: tuple[
     assert finished(http, job)["state"] == "done"
 
 
-@pytest.mark.parametrize(("length", "code"), [(255, 200), (256, 422), (50_000, 422)])
+@pytest.mark.parametrize(("length", "code"), [(255, 200), (256, 422), (20_000, 422), (50_000, 431)])
 def test_a_key_that_is_kept_with_a_job_is_bounded(http: httpx.Client, length: int, code: int) -> None:
     answer = http.post(SCALE, json=ROW, headers={"idempotency-key": "k" * length})
     assert answer.status_code == code

@@ -56,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Closes a client that sends a head that is too large, or that stops sending or taking bytes.
 
     One that has only ended its sending still gets its answer (RFC 9112, 9.6); whether it is gone instead shows a
-    "100 Continue", which every client of HTTP/1.1 reads over and a closed one rejects.
+    "100 Continue", or a comment in an event stream: every client reads over them, and a closed one rejects them.
     """
 
     def __init__(self, connections: Connections, config: Config, state: ServerState, app_state: Any, loop: Any) -> None:
@@ -133,14 +133,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if size and size != self.last_size:
             self.moved_at = now
         self.last_size = size
-        if self.half_closed and not self.cycle.response_started and self.scope["http_version"] == "1.1":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.half_closed and self.scope["http_version"] == "1.1":
+            self.show_life()
         idle = self.timeout_keep_alive_task is not None and not size
         if idle or (self.answering and not size) or now - self.moved_at < self.settings.client_seconds:
             return
         if not size and not (self.cycle is not None and self.cycle.response_started) and (self.in_head or self.cycle):
             self.refuse(*TOO_SLOW)
         self.transport.abort() if size or self.transport.is_closing() else self.transport.close()
+
+    def show_life(self) -> None:
+        """Only event streams are chunked here; what they send ends with a whole event."""
+        if not self.cycle.response_started:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif self.cycle.chunked_encoding and not self.cycle.response_complete:
+            self.transport.write(b"2\r\n:\n\r\n")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         super()._start_asgi_task(cycle, until_closed(cycle, app) if cycle.scope["http_version"] != "1.1" else app)
