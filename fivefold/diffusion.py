@@ -9,6 +9,7 @@ from fivefold.items import Items
 from fivefold.operation import (
     JSON_TYPE,
     NPY_TYPE,
+    PICTURE_BODIES,
     PNG_TYPE,
     Answer,
     AnyOperation,
@@ -115,7 +116,7 @@ ENHANCE = Operation(
     chunk=DiffusionPreview,
     example={"task": "denoise", "sigma": 0.2, "rows": [[0.5] * 784]},
     main=("image",),
-    bodies={PNG_TYPE: "images", NPY_TYPE: "rows"},
+    bodies={**PICTURE_BODIES, NPY_TYPE: "rows"},
     answers=(JSON_TYPE, NPY_TYPE, PNG_TYPE),
 )
 OPERATIONS: tuple[AnyOperation, ...] = (SAMPLE, ENHANCE)

@@ -10,6 +10,7 @@ from fivefold.operation import (
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
+    PICTURE_BODIES,
     PNG_TYPE,
     Answer,
     AnyOperation,
@@ -24,7 +25,7 @@ from fivefold.operation import (
     SeedPair,
 )
 
-_INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
+_INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", **PICTURE_BODIES}
 _SHUTTLE_ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 

@@ -11,6 +11,7 @@ from fivefold.operation import (
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
+    PICTURE_BODIES,
     PNG_TYPE,
     Answer,
     AnyOperation,
@@ -143,7 +144,7 @@ SCORE: Operation[GanScoreRequest, Answer[GanScore], Chunk] = Operation(
     chunk=None,
     example={"class": "bag", "rows": [[0.5] * 784]},
     main=("logit",),
-    bodies={NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"},
+    bodies={NPY_TYPE: "rows", CSV_TYPE: "rows", **PICTURE_BODIES},
     answers=(JSON_TYPE, NPY_TYPE, CSV_TYPE),
 )
 OPERATIONS: tuple[AnyOperation, ...] = (SAMPLE, INTERPOLATE, SCORE)

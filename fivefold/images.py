@@ -54,7 +54,7 @@ class Image:
             return value
         if isinstance(value, str):
             try:
-                return cls(base64.b64decode(value, validate=True))
+                return cls(_from_base64(value))
             except ValueError as error:
                 raise ValueError(f"not base64: {error}") from error
         raise ValueError(f"an image is base64 text, not {type(value).__name__}")
@@ -69,3 +69,16 @@ class Image:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "contentEncoding": "base64", "description": "a PNG, JPEG or WebP file"}
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of base64 as people have it: in lines, URL-safe, without its padding, or as a data URI.
+
+    Raises ValueError.
+    """
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not (comma and head.endswith(";base64")):
+            raise ValueError("a data URI without ;base64 before its comma")
+    digits = text.encode("ascii").translate(bytes.maketrans(b"-_", b"+/"), b" \t\r\n")
+    return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)

@@ -12,10 +12,14 @@ from fivefold.items import MAX_ITEMS, Items
 JSON_TYPE = "application/json"
 NPY_TYPE = "application/x-npy"
 PNG_TYPE = "image/png"
+JPEG_TYPE = "image/jpeg"
+WEBP_TYPE = "image/webp"
 APNG_TYPE = "image/apng"
 CSV_TYPE = "text/csv"
 EVENT_STREAM_TYPE = "text/event-stream"
 
+PICTURE_BODIES = dict.fromkeys((PNG_TYPE, JPEG_TYPE, WEBP_TYPE), "images")
+"""Bodies that are one picture, and the field that it fills: see `Operation.bodies`."""
 MAX_NUMBERS = 2**18  # of one item
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
@@ -85,7 +89,7 @@ class InputRequest(SeededRequest):
 
     data = frozenset({"images", "rows"})
 
-    images: Items[Image] | None = Field(None, description="PNG, JPEG or WebP, base64")
+    images: Items[Image] | None = Field(None, description="PNG, JPEG or WebP, base64 or a data URI")
     rows: NumberLists | None = Field(None, description="numbers, one list per item")
 
 

@@ -9,6 +9,7 @@ from fivefold.operation import (
     CSV_TYPE,
     JSON_TYPE,
     NPY_TYPE,
+    PICTURE_BODIES,
     PNG_TYPE,
     Answer,
     AnyOperation,
@@ -28,7 +29,7 @@ Output = Annotated[
     Field(description='"mean": the expected data E[x | z], smooth; "draw": data drawn from p(x | z)'),
 ]
 
-_INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", PNG_TYPE: "images"}
+_INPUT_BODIES = {NPY_TYPE: "rows", CSV_TYPE: "rows", **PICTURE_BODIES}
 _SHUTTLE_ROW = [37.0, 0.0, 92.0, 0.0, 24.0, 3.0, 55.0, 69.0, 14.0]
 
 

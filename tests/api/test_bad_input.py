@@ -140,9 +140,7 @@ def test_pickles_are_refused(http: httpx.Client) -> None:
         (b"GIF89a", "not a readable"),
         (png(3, 2), "3 x 2 pixels given, 2 x 2 expected"),
         (png(9000, 9000), "9000 x 9000 pixels given, 2 x 2 expected"),
-        (png(2, 2, "RGB"), "3 channels of mode RGB given, 1 expected"),
-        (png(2, 2, "RGBA"), "4 channels of mode RGBA given, 1 expected"),
-        (png(2, 2, "I;16"), "mode I;16 given"),
+        (png(2, 2, "RGBA"), "a transparent image given, an opaque one expected"),
     ],
 )
 def test_pictures_that_cannot_be_run_are_refused(http: httpx.Client, body: bytes, part: str) -> None:

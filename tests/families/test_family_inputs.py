@@ -63,7 +63,6 @@ def test_an_image_and_its_pixels_are_the_same_input() -> None:
         (FlowEncodeRequest(rows=[[-0.1] * 16]), PICTURES, ["entry 0 is -0.1", "0 to 1"]),
         (FlowEncodeRequest(rows=[[0.0] * 8 + [1e300]]), TABLE, ["entry 8 is 1e+300", "3.40282e+38"]),
         (FlowEncodeRequest(images=[grey(5, 6)]), PICTURES, ["6 x 5 pixels", "4 x 4 expected", "resize"]),
-        (FlowEncodeRequest(images=[grey(channels=3)]), PICTURES, ["3 channels", "1 expected", "convert"]),
         (FlowEncodeRequest(images=[Image(b"\x89PNG broken")]), PICTURES, ["not a readable image"]),
         (FlowEncodeRequest(images=[Image(grey().data[:45])]), PICTURES, ["not a readable image"]),
         (FlowEncodeRequest(rows=[[0.0] * 9], seeds=[1, 2]), TABLE, ["2 seeds given for 1 items"]),

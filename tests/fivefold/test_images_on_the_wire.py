@@ -43,7 +43,7 @@ def test_a_file_is_read_and_written_as_it_is(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "a.png") == Image(b"any bytes") != Image(b"other bytes")
 
 
-@pytest.mark.parametrize("text", ["not base64!", "YQ=", "ü"])
+@pytest.mark.parametrize("text", ["not base64!", "Y", "ü"])
 def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="not base64"):
         Message.model_validate({"image": text})
