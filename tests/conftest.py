@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 import tiny_text
 import toy
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from model_store.store import Model, Store
+
+TRAINING = "tests/training/"
 
 
 @pytest.fixture
@@ -23,13 +27,18 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return tiny_text.publish_text(Store(tmp_path_factory.mktemp("text")))
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share what they start, and so run in one process; all that need trained toys share these.
+class RoomScheduling(LoadFileScheduling):
+    """A file's tests share what they start, and so run in one process; those of training share its toys."""
 
-    The toys go first: they take the longest.
-    """
-    trains = {item.path for item in items if "trained" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("toys" if item.path in trains else str(item.path)))
-    items.sort(key=lambda item: item.path not in trains)
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return TRAINING if file.startswith(TRAINING) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RoomScheduling:
+    return RoomScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The room that takes the longest goes first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(TRAINING))
