@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=256, help="rows in a batch, at most")
     asked = parser.parse_args()
     settings, families = Settings(), (echo_family(asked.capacity),)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     options = ("--seconds", str(asked.seconds), "--capacity", str(asked.capacity))
     if asked.command == "all":
         run_all(settings, families, ("-m", "benchmarks.node", "worker", *options))

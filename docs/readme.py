@@ -18,10 +18,11 @@ SETTINGS_HEAD = """# Settings
 
 `python -m docs.readme` writes this page from [service/settings.py](../service/settings.py).
 
-Every process reads its settings once, at its start, from environment variables. A list or a mapping is JSON:
-`FIVEFOLD_MODELS='["flow-shuttle", "vae-fashion@1"]'`. A truth value is `true` or `false`. In a container, a file in
-`/run/secrets` that has a variable's name in lower case (`fivefold_redis_url`) stands for the variable. A value that
-cannot work ends the process with exit code 2 and a message that names the setting.
+Every process reads its settings once, at its start: from flags (`python -m service --port 8080 --models flow-shuttle`
+names every setting so) and from environment variables. A list is names with commas between them, or JSON:
+`FIVEFOLD_MODELS=flow-shuttle,vae-fashion@1`. A mapping is JSON, a truth value `true` or `false`. In a container, a file
+in `/run/secrets` that has a variable's name in lower case (`fivefold_redis_url`) stands for the variable. A value that
+cannot work, and a variable that is no setting, end the process with exit code 2 and a line that names it.
 
 | variable | default | meaning |
 |---|---|---|

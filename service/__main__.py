@@ -5,7 +5,6 @@ Each command imports what it runs: an API process needs no engine, a worker no w
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -16,13 +15,14 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from model_store.store import Store
 from service.assembly import make_broker, make_queue, make_server, make_worker, memory_broker
 from service.broker.base import Broker, QueueAway
 from service.broker.unix.server import BrokerServer
 from service.families.registry import FAMILIES, Family
+from service.read_settings import check_place, read_settings
 from service.settings import Settings
 from service.supervisor import WorkerProcess
 from service.telemetry import Metrics, configure_logging
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from service.worker.loop import Worker
 
+COMMANDS = ("all", "api", "worker", "check")
 STANDARD_INPUT = 0
 SWITCH_SECONDS = 0.0005
 GRACE_SECONDS = 5.0  # beyond what a worker may take to finish its rows
-SECRETS = Path("/run/secrets")  # where containers find files named as the variables, such as fivefold_redis_url
 
 
 def run_all(
@@ -119,7 +119,8 @@ async def _announce(server: uvicorn.Server, broker: Broker) -> None:
     while not server.started:
         await asyncio.sleep(0.05)
     host, port = server.servers[0].sockets[0].getsockname()[:2]
-    print(f"Fivefold on http://{host}:{port} (docs at /docs)", flush=True)
+    name = f"[{host}]" if ":" in host else host
+    print(f"Fivefold on http://{name}:{port} (docs at /docs)", flush=True)
     told: set[str] = set()
     while not told:
         with suppress(QueueAway):
@@ -155,25 +156,20 @@ def main() -> int:
         from service.api.access.issue_key import issue
 
         return issue(sys.argv[2:])
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["all", "api", "worker", "check", "key"], default="all")
-    parser.add_argument("--redis", metavar="URL", help="the queue between machines (or FIVEFOLD_REDIS_URL)")
-    asked = parser.parse_args()
+    flags = sys.argv[1:]
+    command = flags.pop(0) if flags and not flags[0].startswith("-") else "all"
     try:
-        settings = read_settings(asked.redis)
-        if asked.command in ("api", "worker") and settings.redis_url is None and settings.broker_socket is None:
-            parser.error(f"{asked.command} alone needs the queue between machines: --redis redis://HOST:6379/0")
-        configure_logging(settings.log_level)
-        return run(asked.command, settings)
+        if command not in COMMANDS:
+            raise ValueError(f"{command} is no command: {', '.join(COMMANDS)} or key")
+        settings = read_settings(flags)
+        if command in ("api", "worker") and settings.redis_url is None and settings.broker_socket is None:
+            raise ValueError(f"{command} alone needs the queue between machines: --redis-url redis://HOST:6379/0")
+        check_place(settings, listens=command in ("all", "api"))
+        configure_logging(settings.log_level, settings.log_format)
+        return run(command, settings)
     except ValueError as error:  # settings or keys that cannot work
         print(error, file=sys.stderr)
         return 2
-
-
-def read_settings(redis_url: str | None) -> Settings:
-    """From variables and secret files. Raises ValidationError."""
-    given: Any = {} if redis_url is None else {"redis_url": redis_url}
-    return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
 
 
 def run(command: str, settings: Settings) -> int:

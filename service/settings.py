@@ -1,21 +1,33 @@
 """All settings: typed, frozen, units in the names, read once from FIVEFOLD_* variables; docs/settings.md lists them."""
 
 import ipaddress
-import os
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.store import DEFAULT_ROOT
+from service.cpus import usable_cpus
 from service.jobs import Priority
 
 
 def all_cores_but_one() -> int:
-    """All cores but one, at least 1."""
-    return max(1, (os.cpu_count() or 1) - 1)
+    """All CPUs that this process may use but one, at least 1."""
+    return max(1, usable_cpus() - 1)
+
+
+def _names(given: Any) -> Any:
+    """A JSON list, or names with commas between them."""
+    if not isinstance(given, str):
+        return given
+    return json.loads(given) if given.lstrip().startswith("[") else [name.strip() for name in given.split(",") if name]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Settings(BaseSettings):
@@ -27,10 +39,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: a free one")
     allow_public: bool = Field(False, description="listen beyond loopback although there are no API keys")
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Names = Field(
         (), description="further host names of a service without keys; loopback names need no listing"
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Names = Field(
         (), description="origins of the web pages that may call the service, such as https://app.example.org"
     )
     root_path: str = Field(
@@ -53,9 +65,7 @@ class Settings(BaseSettings):
     aliases_file: Path | None = Field(
         None, description="file in which the in-process queue keeps aliases; none: aliases.json in the store"
     )
-    models: tuple[str, ...] = Field(
-        (), description='models to serve, "name" or "name@version"; empty: all of the store'
-    )
+    models: Names = Field((), description='models to serve, "name" or "name@version"; empty: all of the store')
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto (a GPU if there is one), cpu or cuda")
     intra_op_threads: int = Field(default_factory=all_cores_but_one, ge=1, description="threads of a worker's engine")
     allow_spinning: bool = Field(False, description="let idle engine threads spin: faster on cores of their own")
@@ -104,6 +114,9 @@ class Settings(BaseSettings):
     )
     shutdown_seconds: float = Field(20.0, gt=0, description="how long running rows may take to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto (console on a terminal, else json), console or json"
+    )
 
     @model_validator(mode="after")
     def _public_only_if_told(self) -> Self:
@@ -118,8 +131,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_a_server(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("give the address of a server: redis://[:password@]host:6379/0")
+        if url is not None and not _names_a_server(url.get_secret_value()):
+            raise ValueError("give the address of a server: redis://[:password@]host:6379/0; # / ? are %23 %2F %3F")
         return url
 
     @model_validator(mode="after")
@@ -130,3 +143,12 @@ class Settings(BaseSettings):
                 "a worker that lives would lose its jobs"
             )
         return self
+
+
+def _names_a_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number: the rest of a password, most likely
+        return False
+    return not parts.fragment and (parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and named))

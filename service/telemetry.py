@@ -62,15 +62,19 @@ class UnreadableMessages(Collector):
         yield found
 
 
-def configure_logging(level: str) -> None:
-    """One JSON object per line on standard error. Prompts, images, rows and keys are never logged."""
+def configure_logging(level: str, form: str = "json") -> None:
+    """One JSON object per line on standard error, or lines for people: "console", and "auto" on a terminal.
+
+    Prompts, images, rows and keys are never logged.
+    """
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            *([] if console else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -19,7 +19,7 @@ def run(role: str, knobs: Mapping[str, object], fault: str | None) -> None:
     from service.telemetry import configure_logging
 
     settings = Settings(**knobs)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     {"api": service.run_api, "worker": service.run_worker}[role](settings, (CHAOS,))
 
 

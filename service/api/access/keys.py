@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import time
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def read_keys(path: Path) -> "KeyRing":
 def entries_of(content: bytes, source: str) -> list[KeyEntry]:
     """The entries of a JSON text. Raises InvalidKeys."""
     try:
-        return ENTRIES.validate_json(content, strict=True)
+        return ENTRIES.validate_json(content.removeprefix(BOM_UTF8), strict=True)
     except ValidationError as error:
         wrong = "; ".join(f"{_place(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in error.errors())
     # Outside of the handler, so that no traceback shows the input: a key may stand where its hash belongs.
