@@ -161,3 +161,11 @@ def _tree(error: type[FivefoldError]) -> Iterator[type[FivefoldError]]:
 def error_of(code: str) -> type[FivefoldError]:
     """The class of a code; FivefoldError itself for a code of a newer service."""
     return next((error for error in _tree(FivefoldError) if error.code == code), FivefoldError)
+
+
+def item_error(code: str, message: str, *, of_input: bool) -> FivefoldError:
+    """The error of an item; `of_input`: the client gave the numbers that it was run on."""
+    error = error_of(code)(message)
+    if isinstance(error, RowNotFinite):
+        error.of_input = of_input
+    return error

@@ -14,7 +14,7 @@ Url = Annotated[str, typer.Option(envvar="FIVEFOLD_URL", help="Where the service
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; several records are one a line.")]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same bytes; item i is drawn from seed + i."),
+    typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same bytes; what is drawn has seed + its place."),
 ]
 ModelName = Annotated[
     str | None, typer.Option("--model", help='"name" or "name@version"; see `fivefold models`.', show_default=False)

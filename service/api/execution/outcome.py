@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from pydantic import BaseModel
 
-from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, NotFound, RowNotFinite, error_of
+from fivefold.errors import Cancelled, DeadlineExceeded, FivefoldError, InvalidInput, NotFound, item_error
 from fivefold.operation import SamplingRequest, SeededRequest
 from model_store.store import Model
 from service.api.media.response_body import Rendered
@@ -111,16 +111,14 @@ class Outcome:
             refused | self.failures(self.ends),
             self._parameters(),
             self._meta(done, fingerprint(results.columns, len(results.rows))),
+            self.request.gives_numbers,
         )
 
     def _error(self, failure: Failure) -> FivefoldError:
         """Why rows failed. What was cancelled here because its time was over has exceeded its deadline."""
         if self.expired and failure.code == Cancelled.code:
             return DeadlineExceeded("the deadline passed before the row was finished")
-        error = error_of(failure.code)(failure.message)
-        if isinstance(error, RowNotFinite):
-            error.of_input = self.request.gives_numbers
-        return error
+        return item_error(failure.code, failure.message, of_input=self.request.gives_numbers)
 
     def _parameters(self) -> Mapping[str, object]:
         parameters = self.request.model_dump(by_alias=True, mode="json", exclude=set(type(self.request).data))

@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from fivefold.errors import NotAcceptable, error_of
+from fivefold.errors import NotAcceptable, item_error
 from fivefold.images import Image
 from fivefold.operation import APNG_TYPE, CSV_TYPE, JSON_TYPE, NPY_TYPE, PNG_TYPE, AnyOperation, FailedItem
 from model_store.store import Model
@@ -36,6 +36,7 @@ class Rendered:
     errors: Mapping[int, Fields]
     parameters: Mapping[str, Any]
     meta: Mapping[str, Any]
+    gives_numbers: bool = False
 
     @property
     def finished(self) -> int:
@@ -53,10 +54,11 @@ def encode(media_type: str, rendered: Rendered) -> Response:
         return Response(encode_json(document(rendered)), media_type=JSON_TYPE)
     if rendered.errors and not (rendered.skips and media_type in WITH_ERRORS):
         first = rendered.errors[min(rendered.errors)]["error"]
-        raise error_of(first["code"])(
+        message = (
             f"{len(rendered.errors)} of {rendered.finished + len(rendered.errors)} items failed ({first['message']}); "
             f"{media_type} has no place for them: {_way_out(media_type)}"
         )
+        raise item_error(first["code"], message, of_input=rendered.gives_numbers)
     return Response(ENCODERS[media_type](rendered), headers=_headers(rendered), media_type=media_type)
 
 
