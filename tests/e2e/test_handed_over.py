@@ -16,7 +16,7 @@ from fivefold import Client
 # A worker that leaves has no time to finish: all that it holds is handed over.
 KNOBS = {"models": '["diffusion-fashion", "transformer-english"]', "shutdown_seconds": "0.01", "lease_seconds": "2"}
 IMAGES = {"n": 2, "seed": 11, "steps": 250, "class_name": "bag"}
-TEXTS = {"n": 16, "seed": 11, "prompt": "The people of the United States", "max_tokens": 200}
+TEXTS = {"n": 24, "seed": 11, "prompt": "The people of the United States", "max_tokens": 200}
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])

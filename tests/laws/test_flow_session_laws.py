@@ -106,7 +106,7 @@ def test_a_way_begins_and_ends_with_its_ends(path: str) -> None:
 
 
 def test_the_frames_are_decoded_from_the_way_between_the_encoded_ends() -> None:
-    start, end = (item["latents"] for item in answers(ENCODE, FlowEncodeRequest(rows=ROWS, seed=2)))
+    start, end = (item["latents"] for item in answers(ENCODE, FlowEncodeRequest(rows=ROWS, seeds=[2, 3])))
     for path, between in PATHS.items():
         frames = answers(INTERPOLATE, FlowInterpolateRequest(rows=ROWS, frames=3, path=path, seed=2))
         decoded = answers(DECODE, FlowDecodeRequest(latents=between(start, end, np.array([0.5])).tolist()))
