@@ -30,14 +30,15 @@ serve: .venv/.serve
 
 install: .venv/.dev
 
-# What times faults runs by itself, after the rest.
+# Tests that time faults run by themselves, after the rest.
+TIMED := tests/chaos tests/e2e/test_handed_over.py tests/e2e/test_two_processes.py
 test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/chaos
-	$(BIN)/python -m pytest tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TIMED:%=--ignore %)
+	$(BIN)/python -m pytest $(TIMED)
 
 # The same tests, counted by line and branch: they take half as long again.
 coverage: .venv/.dev

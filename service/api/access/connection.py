@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 from service.settings import Settings
 
 SWEEP_SECONDS = 0.5
+SIGNS_AFTER_SECONDS = (0.1, 0.12)  # a closed client rejects the first, which the second write shows; then with sweeps
 MAX_PIPELINED = 32
 HEAD_TOO_LARGE = (431, "the head of the request is too large: send fewer or shorter header fields")
 TOO_SLOW = (408, "the request did not arrive in time: send it faster")
@@ -126,6 +127,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.half_closed = self.answering
         if self.half_closed:
             self.cycle.keep_alive = False
+            for seconds in SIGNS_AFTER_SECONDS:
+                self.loop.call_later(seconds, self.show_life)
         return self.half_closed
 
     def close_if_slow(self, now: float) -> None:
@@ -133,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if size and size != self.last_size:
             self.moved_at = now
         self.last_size = size
-        if self.half_closed and self.scope["http_version"] == "1.1":
+        if self.half_closed:
             self.show_life()
         idle = self.timeout_keep_alive_task is not None and not size
         if idle or (self.answering and not size) or now - self.moved_at < self.settings.client_seconds:
@@ -144,6 +147,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def show_life(self) -> None:
         """Only event streams are chunked here; what they send ends with a whole event."""
+        if self.transport.is_closing() or self.scope["http_version"] != "1.1":
+            return
         if not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif self.cycle.chunked_encoding and not self.cycle.response_complete:
