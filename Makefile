@@ -31,7 +31,7 @@ serve: .venv/.serve
 install: .venv/.dev
 
 # Tests that time faults run by themselves, after the rest.
-TIMED := tests/chaos tests/e2e/test_handed_over.py tests/e2e/test_two_processes.py
+TIMED := tests/chaos tests/broker/test_kept_bytes.py tests/e2e/test_handed_over.py tests/e2e/test_two_processes.py
 test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
