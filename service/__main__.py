@@ -166,17 +166,20 @@ def main() -> int:
             raise ValueError(f"{command} alone needs the queue between machines: --redis-url redis://HOST:6379/0")
         check_place(settings, listens=command in ("all", "api"))
         configure_logging(settings.log_level, settings.log_format)
-        return run(command, settings)
+        return run(command, settings, flags)
     except ValueError as error:  # settings or keys that cannot work
         print(error, file=sys.stderr)
         return 2
 
 
-def run(command: str, settings: Settings) -> int:
-    """The exit code of a command, once it has ended."""
+def run(command: str, settings: Settings, flags: Sequence[str]) -> int:
+    """The exit code of a command, once it has ended. The worker beside an API has its flags."""
     if command == "check":
         return 0 if check(settings) else 1
-    {"all": run_all, "api": run_api, "worker": run_worker}[command](settings)
+    if command == "all":
+        run_all(settings, worker=("-m", "service", "worker", *flags))
+    else:
+        {"api": run_api, "worker": run_worker}[command](settings)
     return 0
 
 
